@@ -1,0 +1,54 @@
+# Everything a contributor runs. Needs Python 3.11 or later and make; the rest is fetched
+# into .venv, locked and checked by hash.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs clean
+
+help:
+	@echo "make demo   run the exporter against an S3 and SQS of this machine's own, no AWS account"
+	@echo "make test   run the tests"
+	@echo "make check  lint, types, import contracts, generated texts"
+	@echo "make bench  print what decoding costs beside its floor"
+	@echo "make docs   write the generated tables again"
+
+# The lock file names every package with its hashes; uv installs nothing else. It is itself
+# fetched once, at a fixed version, by the pip that comes with Python.
+$(VENV)/.synced: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one with make PYTHON=...")'
+	@test -x $(VENV)/bin/uv || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install --quiet uv==$(UV_VERSION); }
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(VENV)/bin/uv sync --quiet --locked --all-extras --inexact
+	@touch $@
+
+DEMO_ARGS ?=
+demo: $(VENV)/.synced
+	@$(RUN) -m exporter demo $(DEMO_ARGS)
+
+TEST_ARGS ?=
+test: $(VENV)/.synced
+	@$(RUN) -m coverage erase
+	@$(RUN) -m coverage run -m pytest $(TEST_ARGS)
+	@$(RUN) -m coverage combine --quiet
+	@$(RUN) -m coverage report --format=total | sed 's/^/branch coverage, percent: /'
+	@$(RUN) -m coverage report > /dev/null || { $(RUN) -m coverage report; exit 1; }
+
+check: $(VENV)/.synced
+	@$(VENV)/bin/uv lock --check --quiet
+	@$(RUN) -m ruff check
+	@$(RUN) -m ruff format --check --quiet
+	@$(RUN) -m mypy
+	@PYTHONPATH=. $(VENV)/bin/lint-imports
+	@$(RUN) docs/reference.py --check
+
+bench: $(VENV)/.synced
+	@$(RUN) tests/bench/decode.py
+
+docs: $(VENV)/.synced
+	@$(RUN) docs/reference.py
+
+clean:
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,3 @@
+"""
+Count AWS CodeCommit events from CloudTrail log files, each once, for Prometheus.
+"""
