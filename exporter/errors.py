@@ -1,0 +1,169 @@
+"""
+What can go wrong, drawn as a tree. The class says whether trying again can help.
+
+    ExporterError
+    ├── ConfigError             the user's to mend; one line on standard error, exit 2
+    ├── Permanent               trying again cannot help: left to the redrive policy, counted
+    │   ├── ForeignMessage          not an announcement of log files
+    │   ├── RefusedBucket           names a bucket that is not allowed
+    │   ├── MalformedLogFile        not gzip'd JSON with Records, or damaged
+    │   └── OversizedLogFile        larger than the caps, compressed or inflated
+    └── Transient               trying again can help: the message comes back
+        ├── QueueUnavailable        SQS did not answer, or refused
+        │   ├── QueueMissing            there is no such queue
+        │   └── QueueDenied             access denied
+        ├── BucketMissing           there is no such bucket
+        ├── LogFileUnavailable      S3 did not hand over the log file
+        │   ├── LogFileMissing          404
+        │   └── LogFileDenied           403
+        └── LedgerUnavailable       the ledger could not commit
+
+Every error names what it is about (a bucket and key, a queue, a message) and its
+``hint`` says what a person can do. A library's exception stops at the edge it came
+from and is kept as the cause.
+"""
+
+from __future__ import annotations
+
+
+class ExporterError(Exception):
+    """
+    Anything this program raises on purpose.
+    """
+
+    hint = ""
+    reason = "error"
+    """The value of a ``reason`` label; the set of them is closed."""
+
+
+class ConfigError(ExporterError):
+    """
+    An option, variable or configuration file is wrong.
+    """
+
+    reason = "config"
+
+
+class Permanent(ExporterError):
+    """
+    Trying again cannot help.
+    """
+
+
+class Transient(ExporterError):
+    """
+    Trying again can help.
+    """
+
+
+class ForeignMessage(Permanent):
+    """
+    The message is not an announcement of log files.
+    """
+
+    hint = "Something else writes to this queue; the message is left for the dead-letter queue."
+    reason = "foreign_message"
+
+
+class RefusedBucket(Permanent):
+    """
+    A notification names a bucket that is not allowed.
+    """
+
+    hint = "Name the bucket with --s3.allowed-bucket if its log files are to be counted."
+    reason = "bucket_not_allowed"
+
+
+class MalformedLogFile(Permanent):
+    """
+    The object is not a CloudTrail log file, or a damaged one; nothing of it is counted.
+    """
+
+    hint = (
+        "The object must be (gzip-compressed) JSON with a list of Records, as CloudTrail writes it."
+    )
+    reason = "malformed_log_file"
+
+
+class OversizedLogFile(Permanent):
+    """
+    The object is larger than the program is willing to read; nothing of it is counted.
+    """
+
+    hint = "Raise --s3.max-compressed-bytes or --s3.max-inflated-bytes if the file is genuine."
+    reason = "oversized_log_file"
+
+
+class QueueUnavailable(Transient):
+    """
+    SQS did not answer, or refused.
+    """
+
+    hint = "SQS is asked again; see that it can be reached and that there are credentials."
+    reason = "queue_unavailable"
+
+
+class QueueMissing(QueueUnavailable):
+    """
+    SQS says that there is no such queue.
+    """
+
+    hint = "Create the queue, or mend --sqs.queue-url; the Region must be the queue's."
+    reason = "queue_missing"
+
+
+class QueueDenied(QueueUnavailable):
+    """
+    SQS refuses access to the queue.
+    """
+
+    hint = (
+        "The role needs sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility and "
+        "sqs:GetQueueAttributes on the queue."
+    )
+    reason = "queue_denied"
+
+
+class BucketMissing(Transient):
+    """
+    S3 says that there is no such bucket.
+    """
+
+    hint = "Create the bucket, or mend --s3.allowed-bucket."
+    reason = "bucket_missing"
+
+
+class LogFileUnavailable(Transient):
+    """
+    S3 did not hand over the log file.
+    """
+
+    hint = "S3 is asked again when the message comes back."
+    reason = "log_file_unavailable"
+
+
+class LogFileMissing(LogFileUnavailable):
+    """
+    S3 says that there is no such object.
+    """
+
+    hint = "The object was deleted, expired or moved after it was announced."
+    reason = "log_file_missing"
+
+
+class LogFileDenied(LogFileUnavailable):
+    """
+    S3 refuses to hand over the log file.
+    """
+
+    hint = "The role needs s3:GetObject on the bucket, and kms:Decrypt on its key if it has one."
+    reason = "log_file_denied"
+
+
+class LedgerUnavailable(Transient):
+    """
+    The ledger could not commit; nothing was counted and nothing is deleted from the queue.
+    """
+
+    hint = "Look at the free space and permissions of the state directory."
+    reason = "ledger_unavailable"

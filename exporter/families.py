@@ -1,0 +1,181 @@
+"""
+Each family of CodeCommit metrics, declared once: name, kind, help, labels, buckets.
+
+What is counted (``tally``), kept (``ledger``) and shown (``metrics``) all start from
+here. Rules:
+
+1. A family's labels have one order, the one written here; label values travel as tuples.
+2. Amounts are integers, so that sums are exact after any number of restarts: counters
+   count, histograms sum thousandths of their unit, gauges hold milliseconds since 1970.
+3. A bucket list belongs to the ledger's data. Changing it makes the family start anew.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+THOUSANDTHS = 1000
+"""Amounts of histograms and gauges are kept in thousandths of the unit that is shown."""
+
+
+class Kind(StrEnum):
+    """
+    What a family's amounts mean, and so how two of them become one.
+    """
+
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    GAUGE = "gauge"
+
+
+class Total(NamedTuple):
+    """
+    What one series holds, in integers.
+
+    ``amount`` is a count (counter), a sum in thousandths (histogram) or the newest time
+    in milliseconds (gauge). ``buckets`` counts a histogram's observations bucket by
+    bucket, not cumulated; the last one is ``+Inf``.
+    """
+
+    amount: int
+    buckets: tuple[int, ...] = ()
+
+    @property
+    def observations(self) -> int:
+        """
+        How many observations a histogram holds.
+        """
+        return sum(self.buckets)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """
+    One metric family as users see it.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...]
+    buckets: tuple[int, ...] = ()
+
+    def zero(self) -> Total:
+        """
+        What a new series of this family shows before its hold ends.
+        """
+        return Total(0, (0,) * (len(self.buckets) + 1) if self.buckets else ())
+
+    def observed(self, thousandths: int) -> Total:
+        """
+        One observation of a histogram, as a total of its own.
+        """
+        bucket = bisect_left(self.buckets, thousandths / THOUSANDTHS)
+        return Total(
+            thousandths,
+            tuple(int(index == bucket) for index in range(len(self.buckets) + 1)),
+        )
+
+    def sum(self, one: Total, other: Total) -> Total:
+        """
+        Two totals of one series as one: counters and histograms add up, gauges keep the newest.
+        """
+        if self.kind is Kind.GAUGE:
+            return max(one, other)
+        return Total(
+            one.amount + other.amount,
+            tuple(a + b for a, b in zip(one.buckets, other.buckets, strict=True)),
+        )
+
+
+class Series(NamedTuple):
+    """
+    One line of a family: the family's name and its label values, in the family's order.
+    """
+
+    family: str
+    labels: tuple[str, ...]
+
+
+class SeriesState(NamedTuple):
+    """
+    A series as the ledger holds it.
+
+    ``released_ms`` is when its hold ended, in milliseconds since 1970; None while held.
+    """
+
+    total: Total
+    born_ms: int
+    released_ms: int | None
+
+
+REPOSITORY_LABELS = ("account_id", "aws_region", "repository")
+EVENT_LABELS = (*REPOSITORY_LABELS, "action", "protocol", "data_transferred")
+
+EVENTS = Family(
+    "codecommit_events_total",
+    Kind.COUNTER,
+    "CodeCommit events found in CloudTrail log files, failed requests included, each counted once.",
+    EVENT_LABELS,
+)
+EVENT_DELIVERY = Family(
+    "codecommit_event_delivery_seconds",
+    Kind.HISTOGRAM,
+    "Time from a CodeCommit event to the delivery of the CloudTrail log file that tells of it.",
+    EVENT_LABELS,
+    (60, 120, 300, 600, 900, 1800, 3600, 86400),
+)
+EVENT_ERRORS = Family(
+    "codecommit_event_errors_total",
+    Kind.COUNTER,
+    "CodeCommit events of requests that failed, by the error code of the answer.",
+    (*REPOSITORY_LABELS, "action", "error_code"),
+)
+PUSHES = Family(
+    "codecommit_pushes_total",
+    Kind.COUNTER,
+    "Successful Git pushes that moved data; the two records of one HTTPS push count as one.",
+    (*REPOSITORY_LABELS, "protocol"),
+)
+PUSH_REFERENCES = Family(
+    "codecommit_push_references",
+    Kind.HISTOGRAM,
+    "References (branches, tags and others) updated by one push.",
+    (*REPOSITORY_LABELS, "protocol"),
+    (1, 2, 5, 10, 50, 100),
+)
+REFERENCE_UPDATES = Family(
+    "codecommit_reference_updates_total",
+    Kind.COUNTER,
+    "References named by pushes, by their type and by what happened to them.",
+    (*REPOSITORY_LABELS, "ref_type", "change"),
+)
+LAST_EVENT = Family(
+    "codecommit_last_event_timestamp_seconds",
+    Kind.GAUGE,
+    "Time of the newest CodeCommit event, in seconds since 1970.",
+    (*REPOSITORY_LABELS, "action"),
+)
+LAST_PUSH = Family(
+    "codecommit_last_push_timestamp_seconds",
+    Kind.GAUGE,
+    "Time of the newest push that moved data, in seconds since 1970.",
+    REPOSITORY_LABELS,
+)
+
+FAMILIES = (
+    EVENTS,
+    EVENT_DELIVERY,
+    EVENT_ERRORS,
+    PUSHES,
+    PUSH_REFERENCES,
+    REFERENCE_UPDATES,
+    LAST_EVENT,
+    LAST_PUSH,
+)
+"""All families, in the order of the page."""
+
+FAMILY = {family.name: family for family in FAMILIES}
