@@ -1,0 +1,311 @@
+"""
+What every ledger promises, tried on each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+import pytest
+
+from exporter.codecommit import Event, event
+from exporter.families import EVENT_DELIVERY, EVENTS, LAST_EVENT, PUSHES, Family, Series
+from exporter.ledger import Ledger
+from exporter.ledger.memory import MemoryLedger
+from exporter.ledger.sqlite import SqliteLedger
+from exporter.notifications import LogFile
+from exporter.tally import Reading
+from tests.records import OWNER, REGION, Record, api_call, denied, git, push, record
+
+NOW = 1_790_000_000.0
+RECENT = "2026-09-21T12:00:00Z"
+
+
+class MakeLedger(Protocol):
+    async def __call__(self, *, hold: bool = False) -> Ledger: ...
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def make_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MakeLedger]:
+    """
+    Makes a ledger of each kind, on a clock that stands still.
+    """
+    made: list[Ledger] = []
+
+    async def make(*, hold: bool = False) -> Ledger:
+        ledger: Ledger
+        if request.param == "memory":
+            ledger = MemoryLedger(hold=hold, now=lambda: NOW)
+        else:
+            ledger = await SqliteLedger.open(
+                tmp_path / "ledger.db", window_seconds=90 * 86400, hold=hold, now=lambda: NOW
+            )
+        made.append(ledger)
+        return ledger
+
+    yield make
+    for ledger in made:
+        await ledger.close()
+
+
+def reading(*records: Record, key: str = "one.json.gz") -> Reading:
+    """
+    A log file with these records, delivered five minutes after RECENT.
+    """
+    events: tuple[Event, ...] = tuple(map(event, records))
+    return Reading(LogFile("trail", key), 1_789_992_300_000, events)
+
+
+def shown(ledger: Ledger, family: Family) -> dict[tuple[str, ...], int]:
+    """
+    The amounts of one family by label values.
+    """
+    return {
+        series.labels: state.total.amount
+        for series, state in ledger.series.items()
+        if series.family == family.name
+    }
+
+
+def labels(repository: str, action: str, protocol: str = "", moved: str = "") -> tuple[str, ...]:
+    return (OWNER, REGION, repository, action, protocol, moved)
+
+
+async def test_an_event_adds_to_its_series(make_ledger: MakeLedger) -> None:
+    """
+    A push adds to every family that is about it.
+    """
+    ledger = await make_ledger()
+    await ledger.commit(reading(push("tools", "refs/heads/main", eventTime=RECENT)))
+
+    assert {labels("tools", "GitPush", "HTTP", "true"): 1} == shown(ledger, EVENTS)
+    assert {(OWNER, REGION, "tools", "HTTP"): 1} == shown(ledger, PUSHES)
+    assert {(OWNER, REGION, "tools", "GitPush"): 1_789_992_000_000} == shown(ledger, LAST_EVENT)
+    assert {labels("tools", "GitPush", "HTTP", "true"): 300_000} == shown(ledger, EVENT_DELIVERY)
+
+
+async def test_the_same_reading_twice_adds_nothing(make_ledger: MakeLedger) -> None:
+    """
+    A reading that is committed again is known, event by event.
+    """
+    ledger = await make_ledger()
+    twice = reading(api_call("PutFile", "tools"), git("GitPull", "tools", moved=False))
+    first = await ledger.commit(twice)
+    before = dict(ledger.series)
+    again = await ledger.commit(twice)
+
+    assert (2, 0) == (len(first.counted), first.repeated)
+    assert (0, 2) == (len(again.counted), again.repeated)
+    assert before == ledger.series
+
+
+async def test_an_event_in_two_files_counts_once(make_ledger: MakeLedger) -> None:
+    """
+    The same event in another file, as a second trail delivers it, adds nothing.
+    """
+    ledger = await make_ledger()
+    one = api_call("PutFile", "tools")
+    await ledger.commit(reading(one))
+    await ledger.commit(reading(api_call("PutFile", "tools"), one, key="two.json.gz"))
+
+    assert {labels("tools", "PutFile"): 2} == shown(ledger, EVENTS)
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        {"sharedEventID": "7b3a61a3-1fd6-4e1e-9d93-6e0e5d4f8e55"},
+        {"addendum": {"originalEventID": "0f7c2a55-61f6-4b0c-8f4e-b4e3a1e0c001"}},
+    ],
+    ids=["shared", "addendum"],
+)
+async def test_an_event_is_known_by_all_its_ids(make_ledger: MakeLedger, copy: Record) -> None:
+    """
+    A copy under an eventID of its own counts nothing if another of its ids is known.
+    """
+    ledger = await make_ledger()
+    original = api_call(
+        "PutFile",
+        "tools",
+        eventID="0f7c2a55-61f6-4b0c-8f4e-b4e3a1e0c001",
+        sharedEventID="7b3a61a3-1fd6-4e1e-9d93-6e0e5d4f8e55",
+    )
+    await ledger.commit(reading(original))
+    third = str(uuid4())
+    tally = await ledger.commit(reading(api_call("PutFile", "tools", eventID=third, **copy)))
+    again = await ledger.commit(reading(api_call("PutFile", "tools", eventID=third)))
+
+    assert 1 == tally.repeated
+    assert 1 == again.repeated, "the copy's own eventID is remembered too"
+
+
+async def test_a_shared_id_joins_only_the_same_call(make_ledger: MakeLedger) -> None:
+    """
+    Two different calls may carry one sharedEventID; both count.
+    """
+    ledger = await make_ledger()
+    shared = str(uuid4())
+    await ledger.commit(
+        reading(
+            api_call("PutFile", "tools", sharedEventID=shared),
+            api_call("DeleteFile", "tools", sharedEventID=shared),
+        )
+    )
+
+    assert {labels("tools", "PutFile"): 1, labels("tools", "DeleteFile"): 1} == shown(
+        ledger, EVENTS
+    )
+
+
+async def test_records_without_any_uuid_are_known_by_their_text(make_ledger: MakeLedger) -> None:
+    """
+    Equal records without a UUID are one event, different ones are two.
+    """
+    ledger = await make_ledger()
+    one = git("GitPull", "tools", moved=False, eventID="740f-EXAMPLE", eventTime=RECENT)
+    other = {**one, "userAgent": "another"}
+    tally = await ledger.commit(reading(one, dict(reversed(one.items())), other))
+
+    assert (2, 1) == (len(tally.counted), tally.repeated)
+
+
+async def test_a_strangers_typing_makes_no_series(make_ledger: MakeLedger) -> None:
+    """
+    A failed request that names an unknown repository counts under the empty name.
+    """
+    ledger = await make_ledger()
+    await ledger.commit(reading(denied("GetRepository", "no-such-thing")))
+
+    assert {labels("", "GetRepository"): 1} == shown(ledger, EVENTS)
+
+
+async def test_a_known_repository_names_its_failures(make_ledger: MakeLedger) -> None:
+    """
+    Once a success has shown a repository, failed requests count under its name.
+    """
+    ledger = await make_ledger()
+    await ledger.commit(reading(api_call("PutFile", "tools")))
+    await ledger.commit(reading(denied("GetRepository", "tools"), key="two.json.gz"))
+
+    assert 1 == shown(ledger, EVENTS)[labels("tools", "GetRepository")]
+
+
+async def test_a_file_teaches_before_it_is_resolved(make_ledger: MakeLedger) -> None:
+    """
+    A success that comes after the failure in the same file is in time.
+    """
+    ledger = await make_ledger()
+    await ledger.commit(reading(denied("GetRepository", "tools"), api_call("PutFile", "tools")))
+
+    assert 1 == shown(ledger, EVENTS)[labels("tools", "GetRepository")]
+
+
+async def test_a_repeated_event_teaches_nothing_wrong(make_ledger: MakeLedger) -> None:
+    """
+    A known repository is known once, however often it is shown.
+    """
+    ledger = await make_ledger()
+    await ledger.commit(reading(api_call("PutFile", "tools"), api_call("PutFile", "tools")))
+
+    assert 1 == ledger.repositories
+
+
+async def test_a_delete_that_deleted_nothing_proves_nothing(make_ledger: MakeLedger) -> None:
+    """
+    DeleteRepository of a name that is no repository succeeds, and makes no series.
+    """
+    ledger = await make_ledger()
+    await ledger.commit(reading(api_call("DeleteRepository", "ghost", responseElements={})))
+
+    assert {labels("", "DeleteRepository"): 1} == shown(ledger, EVENTS)
+    assert 0 == ledger.repositories
+
+
+async def test_a_delete_that_deleted_names_its_repository(make_ledger: MakeLedger) -> None:
+    """
+    DeleteRepository with a repositoryId in its answer proves that there was one.
+    """
+    ledger = await make_ledger()
+    answer = {"repositoryId": str(uuid4())}
+    await ledger.commit(reading(api_call("DeleteRepository", "tools", responseElements=answer)))
+
+    assert {labels("tools", "DeleteRepository"): 1} == shown(ledger, EVENTS)
+
+
+async def test_a_file_without_events_changes_nothing(make_ledger: MakeLedger) -> None:
+    """
+    Most files hold no CodeCommit event; they leave no series.
+    """
+    ledger = await make_ledger()
+    tally = await ledger.commit(reading())
+
+    assert [] == tally.counted
+    assert {} == ledger.series
+
+
+async def test_an_event_without_usable_time_counts(make_ledger: MakeLedger) -> None:
+    """
+    An event whose time cannot be read counts once, without a delay or a timestamp.
+    """
+    ledger = await make_ledger()
+    timeless = record("ListRepositories", eventTime="yesterday")
+    await ledger.commit(reading(timeless))
+    await ledger.commit(reading(timeless))
+
+    assert {labels("", "ListRepositories"): 1} == shown(ledger, EVENTS)
+    assert {} == shown(ledger, EVENT_DELIVERY)
+    assert {} == shown(ledger, LAST_EVENT)
+
+
+async def test_a_time_far_ahead_sets_no_timestamp(make_ledger: MakeLedger) -> None:
+    """
+    An event more than 15 minutes ahead of the clock counts, and moves no timestamp.
+    """
+    ledger = await make_ledger()
+    await ledger.commit(reading(record("ListRepositories", eventTime="2031-01-01T00:00:00Z")))
+
+    assert {labels("", "ListRepositories"): 1} == shown(ledger, EVENTS)
+    assert {} == shown(ledger, LAST_EVENT)
+
+
+async def test_new_counters_and_histograms_are_born_held(make_ledger: MakeLedger) -> None:
+    """
+    With a hold, a new counter or histogram waits for its release; a gauge does not.
+    """
+    ledger = await make_ledger(hold=True)
+    await ledger.commit(reading(push("tools", "refs/heads/main", eventTime=RECENT)))
+    held = {series.family for series, state in ledger.series.items() if state.released_ms is None}
+
+    assert {EVENTS.name, EVENT_DELIVERY.name, PUSHES.name} <= held
+    assert LAST_EVENT.name not in held
+
+
+async def test_release_is_for_good(make_ledger: MakeLedger) -> None:
+    """
+    A released series stays so, also when more is added or it is released again.
+    """
+    ledger = await make_ledger(hold=True)
+    await ledger.commit(reading(api_call("PutFile", "tools")))
+    series = Series(EVENTS.name, labels("tools", "PutFile"))
+    await ledger.release([series, Series(EVENTS.name, labels("never", "Seen"))])
+    await ledger.commit(reading(api_call("PutFile", "tools")))
+    await ledger.release([series])
+
+    assert (2, round(NOW * 1000)) == (
+        ledger.series[series].total.amount,
+        ledger.series[series].released_ms,
+    )
+
+
+async def test_closing_twice_is_harmless(make_ledger: MakeLedger) -> None:
+    """
+    A ledger that is closed may be closed again.
+    """
+    ledger = await make_ledger()
+    await ledger.close()
+    await ledger.close()
+
+    assert {} == ledger.series

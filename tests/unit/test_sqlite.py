@@ -1,0 +1,523 @@
+"""
+What the SQLite ledger keeps over time, and what happens when it cannot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+import pytest
+
+from exporter import families
+from exporter.codecommit import event
+from exporter.errors import ConfigError, LedgerUnavailable
+from exporter.families import EVENT_DELIVERY, EVENTS, FAMILY, Series
+from exporter.ledger import sqlite
+from exporter.ledger.sqlite import DAY_MS, PERIOD_MS, SqliteLedger
+from exporter.notifications import LogFile
+from exporter.tally import Reading, tally as honest_tally
+from tests.records import Record, api_call, push
+
+BIRTH = 1_790_000_000.0
+DAY = 86400.0
+
+
+class Clock:
+    """
+    A clock that moves when told to.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = BIRTH
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class OpenLedger(Protocol):
+    async def __call__(self, *, hold: bool = False, window_days: float = 90) -> SqliteLedger: ...
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "ledger.db"
+
+
+@pytest.fixture
+async def open_ledger(path: Path, clock: Clock) -> AsyncIterator[OpenLedger]:
+    opened: list[SqliteLedger] = []
+
+    async def open_it(*, hold: bool = False, window_days: float = 90) -> SqliteLedger:
+        ledger = await SqliteLedger.open(
+            path, window_seconds=window_days * DAY, hold=hold, now=clock
+        )
+        opened.append(ledger)
+        return ledger
+
+    yield open_it
+    for ledger in opened:
+        await ledger.close()
+
+
+def reading(*records: Record, key: str = "one.json.gz") -> Reading:
+    return Reading(LogFile("trail", key), round(BIRTH * 1000), tuple(map(event, records)))
+
+
+def at(seconds: float, **fields: object) -> Record:
+    """
+    A call at a time on the tests' clock.
+    """
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    return api_call("PutFile", "tools", eventTime=moment, **fields)
+
+
+def events_total(ledger: SqliteLedger) -> int:
+    return sum(
+        state.total.amount
+        for series, state in ledger.series.items()
+        if series.family == EVENTS.name
+    )
+
+
+def tables(path: Path) -> set[str]:
+    with sqlite3.connect(path) as db:
+        names = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
+    db.close()
+    return names
+
+
+async def test_a_restart_goes_on_from_the_file(open_ledger: OpenLedger) -> None:
+    """
+    Totals, ids, repositories, births and releases are there again after a restart.
+    """
+    first = await open_ledger(hold=True)
+    records = [push("tools", "refs/heads/main", "refs/tags/one"), api_call("PutFile", "tools")]
+    await first.commit(reading(*records))
+    await first.release([next(iter(first.series))])
+    before = dict(first.series)
+    await first.close()
+    second = await open_ledger(hold=True)
+    restored = dict(second.series)
+    tally = await second.commit(reading(*records))
+
+    assert before == restored
+    assert (0, 2) == (len(tally.counted), tally.repeated)
+    assert before == second.series
+
+
+async def test_switching_the_hold_off_releases_what_is_held(open_ledger: OpenLedger) -> None:
+    """
+    A ledger opened without a hold shows everything from then on.
+    """
+    first = await open_ledger(hold=True)
+    await first.commit(reading(api_call("PutFile", "tools")))
+    await first.close()
+    second = await open_ledger(hold=False)
+    shown = [state.released_ms for state in second.series.values()]
+    await second.close()
+    third = await open_ledger(hold=True)
+
+    assert None not in shown
+    assert shown == [state.released_ms for state in third.series.values()]
+
+
+async def test_an_event_older_than_the_window_is_late(
+    open_ledger: OpenLedger, clock: Clock
+) -> None:
+    """
+    Between the ledger's birth and the floor an event is not counted, new or not.
+    """
+    ledger = await open_ledger(window_days=30)
+    old = at(BIRTH + DAY)
+    await ledger.commit(reading(old))
+    clock.seconds += 60 * DAY
+    await ledger.commit(reading(at(clock.seconds)))
+    tally = await ledger.commit(reading(old, at(BIRTH + 2 * DAY)))
+
+    assert (0, 2) == (len(tally.counted), tally.late)
+    assert 2 == events_total(ledger)
+
+
+async def test_the_floor_never_sinks(open_ledger: OpenLedger, clock: Clock) -> None:
+    """
+    A clock that is set back, and a restart, open no forgotten time again.
+    """
+    ledger = await open_ledger(window_days=30)
+    once = at(BIRTH + DAY)
+    await ledger.commit(reading(once))
+    clock.seconds += 60 * DAY
+    await ledger.commit(reading(at(clock.seconds)))
+    clock.seconds = BIRTH + 2 * DAY
+    await ledger.close()
+    ledger = await open_ledger(window_days=30)
+    tally = await ledger.commit(reading(once))
+
+    assert (0, 1) == (len(tally.counted), tally.late)
+
+
+async def test_forgotten_periods_leave_the_file(
+    open_ledger: OpenLedger, clock: Clock, path: Path
+) -> None:
+    """
+    Ids are pruned by dropping the table of a period that lies wholly below the floor.
+    """
+    ledger = await open_ledger(window_days=30)
+    await ledger.commit(reading(at(BIRTH + DAY)))
+    period = round((BIRTH + DAY) * 1000) // PERIOD_MS
+    there = f"seen_{period}" in tables(path)
+    clock.seconds += 60 * DAY
+    await ledger.commit(reading(at(clock.seconds)))
+
+    assert there
+    assert f"seen_{period}" not in tables(path)
+
+
+async def test_events_older_than_the_ledger_are_kept_for_good(
+    open_ledger: OpenLedger, clock: Clock
+) -> None:
+    """
+    An event of years ago counts once, however late its repeat comes.
+    """
+    ledger = await open_ledger(window_days=30)
+    ancient = at(BIRTH - 3000 * DAY)
+    first = await ledger.commit(reading(ancient))
+    clock.seconds += 300 * DAY
+    again = await ledger.commit(reading(ancient))
+
+    assert 1 == len(first.counted)
+    assert (0, 1, 0) == (len(again.counted), again.repeated, again.late)
+
+
+async def test_a_copy_across_the_edge_of_a_period_is_known(open_ledger: OpenLedger) -> None:
+    """
+    Two copies of an event, seconds apart on both sides of an edge, are one event.
+    """
+    ledger = await open_ledger()
+    edge = (round(BIRTH * 1000) // PERIOD_MS + 1) * PERIOD_MS / 1000
+    same = str(uuid4())
+    await ledger.commit(reading(at(edge - 1, eventID=same)))
+    tally = await ledger.commit(reading(at(edge + 1, eventID=same)))
+
+    assert 1 == tally.repeated
+
+
+async def test_a_copy_across_the_birth_is_known(open_ledger: OpenLedger) -> None:
+    """
+    Two copies, one dated before the ledger's birth and one after, are one event.
+    """
+    ledger = await open_ledger()
+    same = str(uuid4())
+    await ledger.commit(reading(at(BIRTH + 5, eventID=same)))
+    tally = await ledger.commit(reading(at(BIRTH - 5, eventID=same)))
+
+    assert 1 == tally.repeated
+
+
+async def test_one_period_has_one_table_however_odd_the_time(
+    open_ledger: OpenLedger, path: Path
+) -> None:
+    """
+    A time far ahead makes no table of its own: such ids are kept with the timeless ones.
+    """
+    ledger = await open_ledger()
+    await ledger.commit(reading(at(BIRTH + 5000 * DAY)))
+
+    assert ["seen_kept"] == [name for name in tables(path) if name.startswith("seen")]
+
+
+async def test_a_group_is_one_transaction(open_ledger: OpenLedger) -> None:
+    """
+    Readings that come together are committed together, each with its own answer.
+    """
+    ledger = await open_ledger()
+    begun: list[str] = []
+    ledger._db.set_trace_callback(lambda sql: begun.append(sql) if sql == "BEGIN IMMEDIATE" else 0)
+    tallies = await asyncio.gather(
+        *(ledger.commit(reading(at(BIRTH + n), key=f"{n}.json.gz")) for n in range(20))
+    )
+
+    assert [1] * 20 == [len(tally.counted) for tally in tallies]
+    assert 1 == len(begun)
+
+
+async def test_one_faulty_reading_does_not_spoil_its_group(
+    open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A reading that cannot be committed fails alone; the others of its group count.
+    """
+    ledger = await open_ledger()
+
+    def faulty(reading: Reading, *rest: object) -> object:
+        if reading.log_file.key == "bad":
+            raise ZeroDivisionError
+        return honest_tally(reading, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sqlite, "tally", faulty)
+    answers = await asyncio.gather(
+        *(
+            ledger.commit(reading(at(BIRTH + number), key=key))
+            for number, key in enumerate(["a", "bad", "b"])
+        ),
+        return_exceptions=True,
+    )
+
+    assert [False, True, False] == [isinstance(one, ZeroDivisionError) for one in answers]
+    assert 2 == events_total(ledger)
+
+
+async def test_a_commit_that_fails_changes_nothing(open_ledger: OpenLedger) -> None:
+    """
+    While the file cannot be written nothing is counted or shown; afterwards it goes on.
+    """
+    ledger = await open_ledger()
+    await ledger.commit(reading(at(BIRTH)))
+    before = dict(ledger.series)
+    ledger._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(LedgerUnavailable, match=r"ledger\.db"):
+        await ledger.commit(reading(at(BIRTH + 1)))
+    failed = (dict(ledger.series), ledger.writable)
+    ledger._db.execute("PRAGMA query_only = OFF")
+    await ledger.commit(reading(at(BIRTH + 1)))
+
+    assert (before, False) == failed
+    assert (2, True) == (events_total(ledger), ledger.writable)
+
+
+async def test_a_release_that_fails_releases_nothing(open_ledger: OpenLedger) -> None:
+    """
+    A series whose release could not be committed is still held.
+    """
+    ledger = await open_ledger(hold=True)
+    await ledger.commit(reading(at(BIRTH)))
+    ledger._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(LedgerUnavailable):
+        await ledger.release(list(ledger.series))
+
+    assert None in [state.released_ms for state in ledger.series.values()]
+
+
+async def test_a_cancelled_caller_loses_no_commit(open_ledger: OpenLedger) -> None:
+    """
+    What was committed for a caller that gave up is shown, and the next commit adds to it.
+    """
+    ledger = await open_ledger(hold=True)
+    await ledger.commit(reading(at(BIRTH)))
+    for work in (ledger.commit(reading(at(BIRTH + 1))), ledger.release(list(ledger.series))):
+        task = asyncio.ensure_future(work)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await ledger.commit(reading(at(BIRTH + 2)))
+    shown = dict(ledger.series)
+    await ledger.close()
+    reopened = await open_ledger(hold=True)
+
+    assert 3 == events_total(reopened)
+    assert shown == reopened.series
+
+
+async def test_files_without_events_are_remembered_at_the_end(
+    open_ledger: OpenLedger, path: Path
+) -> None:
+    """
+    A file without events costs no transaction; its address is kept with the next one.
+    """
+    ledger = await open_ledger()
+    await ledger.commit(reading(key="empty.json.gz"))
+    await ledger.commit(reading(at(BIRTH), key="full.json.gz"))
+    await ledger.commit(reading(key="last.json.gz"))
+    await ledger.close()
+    with sqlite3.connect(path) as db:
+        kept = set(db.execute("SELECT day, hash FROM log_file"))
+    db.close()
+    names = ("empty.json.gz", "full.json.gz", "last.json.gz")
+
+    assert {
+        (round(BIRTH * 1000) // DAY_MS, sqlite.log_file_hash(LogFile("trail", name)))
+        for name in names
+    } == kept
+
+
+async def test_many_files_without_events_are_kept_in_between(
+    open_ledger: OpenLedger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Addresses do not pile up in memory where nothing is ever counted.
+    """
+    monkeypatch.setattr(sqlite, "HASHES_WAITING_MAX", 5)
+    ledger = await open_ledger()
+    for number in range(5):
+        await ledger.commit(reading(key=f"{number}.json.gz"))
+    with sqlite3.connect(path) as db:
+        (kept,) = db.execute("SELECT count(*) FROM log_file").fetchone()
+    db.close()
+
+    assert 5 == kept
+
+
+async def test_a_changed_bucket_list_is_a_new_birth(
+    open_ledger: OpenLedger, clock: Clock, path: Path
+) -> None:
+    """
+    Histogram data of other buckets cannot go on; counters do.
+    """
+    ledger = await open_ledger()
+    await ledger.commit(reading(at(BIRTH)))
+    await ledger.close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE family SET buckets = '[1]' WHERE name = ?", (EVENT_DELIVERY.name,))
+    db.close()
+    clock.seconds += DAY
+    ledger = await open_ledger()
+    left = {series.family for series in ledger.series}
+    await ledger.commit(reading(at(BIRTH + DAY)))
+    (again,) = (
+        state for series, state in ledger.series.items() if series.family == EVENT_DELIVERY.name
+    )
+
+    assert EVENT_DELIVERY.name not in left
+    assert 2 == events_total(ledger)
+    assert (1, round(clock.seconds * 1000)) == (again.total.observations, again.born_ms)
+
+
+async def test_series_of_a_newer_family_are_left_alone(open_ledger: OpenLedger, path: Path) -> None:
+    """
+    A family this version does not know is neither shown nor lost.
+    """
+    ledger = await open_ledger()
+    await ledger.close()
+    with sqlite3.connect(path) as db:
+        db.execute("INSERT INTO series VALUES ('codecommit_new_total', '[]', 1, '[]', 0, 0)")
+    db.close()
+    ledger = await open_ledger()
+    await ledger.commit(reading(at(BIRTH)))
+    await ledger.close()
+    with sqlite3.connect(path) as db:
+        kept = db.execute("SELECT 1 FROM series WHERE family = 'codecommit_new_total'").fetchall()
+    db.close()
+
+    assert Series("codecommit_new_total", ()) not in ledger.series
+    assert [(1,)] == kept
+
+
+async def test_a_newer_ledger_is_refused_in_one_line(open_ledger: OpenLedger, path: Path) -> None:
+    """
+    An older program does not touch what it cannot read.
+    """
+    await (await open_ledger()).close()
+    with sqlite3.connect(path) as db:
+        db.execute(f"PRAGMA user_version = {sqlite.FORMAT + 1}")
+    db.close()
+    with pytest.raises(ConfigError, match="newer version") as caught:
+        await open_ledger()
+
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_foreign_database_is_refused(open_ledger: OpenLedger, path: Path) -> None:
+    """
+    An SQLite file of another program is neither used nor changed.
+    """
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    db.close()
+    with pytest.raises(ConfigError, match="no ledger"):
+        await open_ledger()
+
+    assert {"theirs"} == tables(path)
+
+
+async def test_what_is_no_database_is_an_unavailable_ledger(
+    open_ledger: OpenLedger, path: Path
+) -> None:
+    """
+    A file that SQLite cannot read is named, and left as it is.
+    """
+    path.parent.mkdir()
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(LedgerUnavailable, match=r"ledger\.db"):
+        await open_ledger()
+
+    assert path.read_bytes().startswith(b"not a database")
+
+
+async def test_a_folder_that_cannot_be_made_is_named(clock: Clock, tmp_path: Path) -> None:
+    """
+    A state directory that is no directory is an unavailable ledger.
+    """
+    (tmp_path / "file").touch()
+    with pytest.raises(LedgerUnavailable, match="file"):
+        await SqliteLedger.open(
+            tmp_path / "file" / "ledger.db", window_seconds=DAY, hold=False, now=clock
+        )
+
+
+async def test_a_second_process_waits_for_the_first(
+    open_ledger: OpenLedger, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    While one has the ledger open another waits, says so once, and then takes over.
+    """
+    monkeypatch.setattr(sqlite, "LOCK_RETRY_SECONDS", 0.01)
+    first = await open_ledger()
+    await first.commit(reading(at(BIRTH)))
+    told: list[bool] = []
+    second = asyncio.create_task(
+        SqliteLedger.open(
+            path, window_seconds=DAY, hold=False, now=clock, waiting=lambda: told.append(True)
+        )
+    )
+    await asyncio.sleep(0.05)
+    waiting = not second.done()
+    await first.close()
+    ledger = await second
+    total = events_total(ledger)
+    await ledger.close()
+
+    assert (True, [True], 1) == (waiting, told, total)
+
+
+async def test_a_wait_for_the_lock_can_be_given_up(open_ledger: OpenLedger) -> None:
+    """
+    A process that is stopped while it waits leaves the lock as it was.
+    """
+    first = await open_ledger()
+    second = asyncio.create_task(open_ledger())
+    await asyncio.sleep(0.01)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    await first.close()
+
+    assert 0 == events_total(await open_ledger())
+
+
+async def test_every_commit_survives_a_power_cut(open_ledger: OpenLedger) -> None:
+    """
+    SQLite is asked to sync each commit to the disk, in the mode that has a write-ahead log.
+    """
+    ledger = await open_ledger()
+
+    assert (2,) == ledger._db.execute("PRAGMA synchronous").fetchone()
+    assert ("wal",) == ledger._db.execute("PRAGMA journal_mode").fetchone()
+
+
+def test_every_family_of_the_page_can_be_kept() -> None:
+    """
+    The ledger finds each declared family by its name.
+    """
+    assert families.FAMILIES == tuple(FAMILY.values())
