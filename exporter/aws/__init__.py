@@ -1,0 +1,3 @@
+"""
+The AWS services the exporter talks to: the queue and the objects.
+"""

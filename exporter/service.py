@@ -1,0 +1,301 @@
+"""
+Builds the parts, starts them, waits, stops them.
+
+Rules:
+
+1. The HTTP endpoints are up before anything else, so that what stands in the way can be
+   asked for.
+2. Nothing is received before the ledger is open and every queue and bucket has answered.
+3. A part that fails for a reason nobody foresaw stops the program; none dies unseen.
+4. A stop ends receiving first, then what is in hand, then the endpoints, then the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import re
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from botocore.exceptions import NoRegionError
+
+from exporter.aws.objects import Objects
+from exporter.aws.queue import Queue
+from exporter.aws.session import Session
+from exporter.build import revision, version
+from exporter.config import ServeSettings
+from exporter.consumer import Backoff, Consumer
+from exporter.errors import ConfigError, LedgerUnavailable, QueueUnavailable, Transient
+from exporter.ledger import Ledger
+from exporter.ledger.memory import MemoryLedger
+from exporter.ledger.sqlite import SqliteLedger
+from exporter.logs import set_up_logs
+from exporter.metrics import Holds
+from exporter.pipeline import Pipeline
+from exporter.telemetry import Telemetry
+from exporter.web import Health, Web
+
+DEPTH_SECONDS = 30.0
+RELEASE_SECONDS = 0.5
+
+Answer = TypeVar("Answer")
+
+_QUEUE_REGION = re.compile(r"https://sqs\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/")
+
+
+async def serve(settings: ServeSettings) -> int:
+    """
+    Count until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: A setting turned out to be wrong once it was used.
+    """
+    set_up_logs(settings.log.level, settings.log.format)
+    with stop_signals() as stop:
+        await Service(settings).run(stop)
+    return 0
+
+
+@contextmanager
+def stop_signals() -> Iterator[asyncio.Event]:
+    """
+    An event that SIGTERM and SIGINT set during the block.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for one in signals:
+        loop.add_signal_handler(one, stop.set)
+    try:
+        yield stop
+    finally:
+        for one in signals:
+            loop.remove_signal_handler(one)
+
+
+class Service:
+    """
+    The whole program around one ledger.
+    """
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._settings = settings
+        self._health = Health({"ledger": "not open yet", "queue": "not asked yet"})
+        self._holds = Holds(settings.metrics.new_series_hold)
+        self.telemetry = Telemetry()
+        self._web = Web(self.telemetry.registry, self._health, self._holds)
+        self.addresses: list[str] = []
+        self.ledger: Ledger | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """
+        Start, work until told to stop, and stop.
+
+        Raises:
+            ConfigError: A setting turned out to be wrong once it was used.
+        """
+        self.telemetry.started(
+            version=version(), revision=revision(), python=platform.python_version()
+        )
+        async with self._listening():
+            await until(stop, self._work())
+        self.telemetry.stopped()
+
+    @asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        """
+        Answer HTTP requests during the block; the ledger closes after the last of them.
+        """
+        addresses = self._settings.web.listen_address
+        try:
+            self.addresses = await self._web.start([(one.host, one.port) for one in addresses])
+        except OSError as error:
+            raise ConfigError(f"--web.listen-address: {error.strerror or error}") from error
+        for address in self.addresses:
+            self.telemetry.listening(address)
+        try:
+            yield
+        finally:
+            await self._web.stop()
+            if self.ledger is not None:
+                await self.ledger.close()
+
+    async def _work(self) -> None:
+        """
+        Open the ledger, join the queues, and consume them until cancelled.
+        """
+        self.ledger = self._web.ledger = await self._open_ledger()
+        self._health.set("ledger", None)
+        async with AsyncExitStack() as clients:
+            session = Session(self.telemetry.aws_request)
+            try:
+                objects = await self._objects(clients, session)
+                queues = [await self._queue(clients, session, url) for url in self._queue_urls]
+            except NoRegionError as error:
+                raise ConfigError("no AWS Region is known; set AWS_REGION") from error
+            await self._check(objects, queues)
+            await self._consume(self.ledger, objects, queues)
+
+    async def _open_ledger(self) -> Ledger:
+        """
+        Open the ledger, however long that takes.
+        """
+        path = self._settings.ledger.url.file(self._settings.state.directory)
+        hold = self._settings.metrics.new_series_hold > 0
+        if path is None:
+            ledger: Ledger = MemoryLedger(hold=hold)
+        else:
+            ledger = await self._answer_of(
+                "ledger",
+                lambda: SqliteLedger.open(
+                    path,
+                    window_seconds=self._settings.ledger.dedupe_window,
+                    hold=hold,
+                    waiting=partial(self._wait_for_ledger, path),
+                ),
+            )
+        self.telemetry.ledger_opened(str(path or "memory:"), ledger)
+        return ledger
+
+    def _wait_for_ledger(self, path: Path) -> None:
+        self._health.set("ledger", "another process has it open")
+        self.telemetry.ledger_held_elsewhere(str(path))
+
+    @property
+    def _queue_urls(self) -> Sequence[str]:
+        return self._settings.sqs.queue_url
+
+    async def _objects(self, clients: AsyncExitStack, session: Session) -> Objects:
+        first_queue_region = _queue_region(self._queue_urls[0])
+        client = await clients.enter_async_context(
+            session.client("s3", region=session.region or first_queue_region)
+        )
+        return Objects(
+            client,
+            {bucket.name: bucket.owner for bucket in self._settings.s3.allowed_bucket},
+            compressed_bytes_max=self._settings.s3.max_compressed_bytes,
+        )
+
+    async def _queue(self, clients: AsyncExitStack, session: Session, url: str) -> Queue:
+        client = await clients.enter_async_context(session.client("sqs", region=_queue_region(url)))
+        return Queue(client, url)
+
+    async def _check(self, objects: Objects, queues: Sequence[Queue]) -> None:
+        """
+        Wait until every queue and bucket has answered.
+        """
+        checks: list[Awaitable[object]] = [
+            self._answer_of(f"queue {queue.name}", queue.depth) for queue in queues
+        ]
+        checks += [
+            self._check_bucket(objects, bucket.name) for bucket in self._settings.s3.allowed_bucket
+        ]
+        await asyncio.gather(*checks)
+        self._health.set("queue", None)
+        self.telemetry.ready()
+
+    async def _check_bucket(self, objects: Objects, bucket: str) -> None:
+        told = await self._answer_of(f"bucket {bucket}", partial(objects.check_bucket, bucket))
+        if not told:
+            self.telemetry.bucket_untold(bucket)
+
+    async def _consume(self, ledger: Ledger, objects: Objects, queues: Sequence[Queue]) -> None:
+        """
+        Consume until cancelled; then finish what is in hand.
+        """
+        pipeline = Pipeline(
+            objects,
+            ledger,
+            self.telemetry,
+            inflated_bytes_max=self._settings.s3.max_inflated_bytes,
+        )
+        consumers = [
+            Consumer(
+                queue, pipeline, self.telemetry, partial(self._health.set, f"queue {queue.name}")
+            )
+            for queue in queues
+        ]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for queue, consumer in zip(queues, consumers, strict=True):
+                    tasks.create_task(consumer.run(), name=f"consume {queue.name}")
+                    tasks.create_task(self._watch_depth(queue), name=f"watch {queue.name}")
+                tasks.create_task(self._release_series(ledger), name="release series")
+        finally:
+            grace = self._settings.shutdown.grace
+            await asyncio.gather(*(consumer.drain(grace) for consumer in consumers))
+
+    async def _watch_depth(self, queue: Queue) -> None:
+        """
+        Measure a queue and its dead-letter queue from time to time.
+        """
+        while True:
+            with suppress(QueueUnavailable):
+                depth = await queue.depth()
+                self.telemetry.depth_seen(queue.name, depth.messages)
+                if depth.dead_letter_arn:
+                    dead_letters = await queue.dead_letters(depth.dead_letter_arn)
+                    self.telemetry.dead_letters_seen(queue.name, dead_letters)
+            await asyncio.sleep(DEPTH_SECONDS)
+
+    async def _release_series(self, ledger: Ledger) -> None:
+        """
+        End the hold of series that have been shown for long enough.
+        """
+        while True:
+            due = self._holds.due(time.monotonic())
+            if due:
+                try:
+                    await ledger.release(due)
+                except LedgerUnavailable as error:
+                    self.telemetry.release_failed(error)
+                else:
+                    self._holds.forget(due)
+            await asyncio.sleep(RELEASE_SECONDS)
+
+    async def _answer_of(self, subject: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """
+        What something answers, asked again for as long as trying again can help.
+        """
+        backoff = Backoff()
+        while True:
+            try:
+                answer = await ask()
+            except Transient as error:
+                seconds = backoff.next_seconds()
+                self._health.set(subject, str(error))
+                self.telemetry.not_ready(error, retry_seconds=seconds)
+                await asyncio.sleep(seconds)
+            else:
+                self._health.set(subject, None)
+                return answer
+
+
+async def until(stop: asyncio.Event, work: Coroutine[object, object, None]) -> None:
+    """
+    Do some work until it ends or a stop is asked for; then wait for it to wind up.
+    """
+    working = asyncio.create_task(work, name="work")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    working.cancel()
+    try:
+        await working
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+
+
+def _queue_region(url: str) -> str | None:
+    """
+    The Region in a queue's URL; None where the URL is not AWS's own.
+    """
+    match = _QUEUE_REGION.match(url)
+    return match[1] if match else None

@@ -1,0 +1,526 @@
+"""
+What the exporter says of itself.
+
+One happening moves one metric, and writes a log line where a person should know.
+
+Rules:
+
+1. Each metric is declared once, in ``METRICS``; README's table is made from it.
+2. Label values come from closed sets and every combination is there from the start, at 0:
+   a counter that first appears at 1 shows no increase.
+3. What can happen to every message is logged once a minute at most, with the number of
+   lines left out. Anything that happens once is logged when it happens.
+4. These metrics live in memory and start at 0 with the process. What must not is in the
+   ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, Protocol, TypeVar
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from exporter import errors
+from exporter.cloudtrail import Decoded
+from exporter.codecommit import Event
+from exporter.errors import ExporterError, Permanent
+from exporter.families import Kind
+from exporter.logs import LOG, say
+from exporter.notifications import Envelope, LogFile, Notification
+from exporter.tally import Tally
+
+QUIET_SECONDS = 60
+RECENT_SECONDS = 60
+RECENT_MESSAGES_MAX = 10_000
+
+STAGES = ("receive", "fetch", "decode", "commit", "delete")
+LAG_BUCKETS = (60, 120, 300, 600, 900, 1800, 3600, 21600, 86400, 604800, 2592000)
+STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+AWS_OPERATIONS = {
+    "sqs": (
+        "ReceiveMessage",
+        "DeleteMessageBatch",
+        "ChangeMessageVisibility",
+        "GetQueueAttributes",
+        "GetQueueUrl",
+    ),
+    "s3": ("GetObject", "HeadBucket"),
+}
+AWS_CODES = {
+    "ok": "ok",
+    "no_answer": "no_answer",
+    **dict.fromkeys(("AccessDenied", "AccessDeniedException", "403"), "access_denied"),
+    **dict.fromkeys(
+        (
+            "NoSuchKey",
+            "NoSuchBucket",
+            "404",
+            "AWS.SimpleQueueService.NonExistentQueue",
+            "QueueDoesNotExist",
+        ),
+        "not_found",
+    ),
+    **dict.fromkeys(
+        ("SlowDown", "Throttling", "ThrottlingException", "RequestThrottled", "OverLimit"),
+        "throttled",
+    ),
+    **dict.fromkeys(("InternalError", "ServiceUnavailable", "500", "503"), "server_error"),
+    **dict.fromkeys(
+        ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId"), "credentials"
+    ),
+}
+OTHER = "other"
+
+_ERRORS_OF_A_FILE = (
+    errors.RefusedBucket,
+    errors.MalformedLogFile,
+    errors.OversizedLogFile,
+    errors.LogFileUnavailable,
+    errors.LedgerUnavailable,
+)
+
+Entered = TypeVar("Entered")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """
+    One metric of the exporter's own.
+
+    ``values`` lists each label's closed set, in the order of ``labels``; it is empty where
+    the set is known only at run time (the configured queues).
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    values: tuple[tuple[str, ...], ...] = ()
+    buckets: tuple[float, ...] = field(default=(), repr=False)
+
+
+class Kept(Protocol):
+    """
+    What a ledger tells of itself.
+    """
+
+    @property
+    def series(self) -> Collection[object]: ...
+    @property
+    def repositories(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def writable(self) -> bool: ...
+
+
+def _reasons() -> tuple[str, ...]:
+    """
+    Every reason for which input is refused: those of the permanent errors.
+    """
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    return tuple(
+        kind.reason for kind in kinds if issubclass(kind, Permanent) and kind is not Permanent
+    )
+
+
+METRICS = (
+    Metric(
+        "codecommit_exporter_build_info",
+        Kind.GAUGE,
+        "Which program this is; always 1.",
+        ("version", "revision", "python"),
+    ),
+    Metric(
+        "codecommit_exporter_notifications_total",
+        Kind.COUNTER,
+        "Messages by what they were (envelope) and what came of them: read (announces log "
+        "files), acknowledged (announces none), refused (not understood).",
+        ("envelope", "outcome"),
+        ((*Envelope, "unknown"), ("read", "acknowledged", "refused")),
+    ),
+    Metric(
+        "codecommit_exporter_messages_total",
+        Kind.COUNTER,
+        "Messages by how they ended: deleted, left (comes back when its visibility timeout "
+        "ends, and goes to the dead-letter queue in the end), released (given back at once).",
+        ("outcome",),
+        (("deleted", "left", "released"),),
+    ),
+    Metric(
+        "codecommit_exporter_log_files_total",
+        Kind.COUNTER,
+        "Log files by outcome: counted (had new events), repeated (had only events counted "
+        "before), no_codecommit (had none), failed.",
+        ("outcome",),
+        (("counted", "repeated", "no_codecommit", "failed"),),
+    ),
+    Metric(
+        "codecommit_exporter_refused_total",
+        Kind.COUNTER,
+        "Messages and log files that were refused, by reason; they are left to the "
+        "dead-letter queue.",
+        ("reason",),
+        (_reasons(),),
+    ),
+    Metric(
+        "codecommit_exporter_records_total",
+        Kind.COUNTER,
+        "Records decoded because they are ours, by service; those of other services are "
+        "skipped unread.",
+        ("service",),
+        (("codecommit",),),
+    ),
+    Metric(
+        "codecommit_exporter_records_invalid_total",
+        Kind.COUNTER,
+        "Records that name CodeCommit and cannot be read; the others of their file count.",
+    ),
+    Metric(
+        "codecommit_exporter_events_counted_total",
+        Kind.COUNTER,
+        "Events counted, by where their log file was heard of.",
+        ("source",),
+        (("queue",),),
+    ),
+    Metric(
+        "codecommit_exporter_duplicate_events_total",
+        Kind.COUNTER,
+        "Events that were met again and therefore not counted again.",
+    ),
+    Metric(
+        "codecommit_exporter_late_events_total",
+        Kind.COUNTER,
+        "Events older than the dedupe window: no longer to be told from repeats, not counted.",
+    ),
+    Metric(
+        "codecommit_exporter_log_file_bytes_total",
+        Kind.COUNTER,
+        "Bytes of log files, as fetched (compressed) and as read (inflated).",
+        ("stage",),
+        (("compressed", "inflated"),),
+    ),
+    Metric(
+        "codecommit_exporter_event_lag_seconds",
+        Kind.HISTOGRAM,
+        "Time from an event to its commit, for events announced on the queue.",
+        buckets=LAG_BUCKETS,
+    ),
+    Metric(
+        "codecommit_exporter_stage_seconds",
+        Kind.HISTOGRAM,
+        "Time that one step takes: receive (a call, waiting included), fetch, decode, commit "
+        "(waiting for its group included), delete.",
+        ("stage",),
+        (STAGES,),
+        STAGE_BUCKETS,
+    ),
+    Metric(
+        "codecommit_exporter_messages_in_hand",
+        Kind.GAUGE,
+        "Messages received and not yet deleted, left or released.",
+    ),
+    Metric(
+        "codecommit_exporter_log_files_in_hand",
+        Kind.GAUGE,
+        "Log files being fetched, decoded or committed.",
+    ),
+    Metric(
+        "codecommit_exporter_queue_messages",
+        Kind.GAUGE,
+        "About how many messages a queue holds, by state; dead_letter is its dead-letter "
+        "queue, where that may be read.",
+        ("queue", "state"),
+    ),
+    Metric(
+        "codecommit_exporter_queue_oldest_age_seconds",
+        Kind.GAUGE,
+        "Age of the oldest message received in the last minute, 0 when there was none.",
+        ("queue",),
+    ),
+    Metric(
+        "codecommit_exporter_aws_requests_total",
+        Kind.COUNTER,
+        "Requests to AWS by the code of the answer.",
+        ("service", "operation", "code"),
+    ),
+    Metric(
+        "codecommit_exporter_ledger_writable",
+        Kind.GAUGE,
+        "Whether the ledger's last write succeeded (1) or not (0).",
+    ),
+    Metric("codecommit_exporter_ledger_bytes", Kind.GAUGE, "Room the ledger takes."),
+    Metric("codecommit_exporter_series", Kind.GAUGE, "Series the ledger holds."),
+    Metric("codecommit_exporter_repositories", Kind.GAUGE, "Repositories known to exist."),
+    Metric(
+        "codecommit_exporter_last_log_file_timestamp_seconds",
+        Kind.GAUGE,
+        "Delivery of the newest log file read, in seconds since 1970; 0 before the first.",
+    ),
+)
+"""All of them, in the order of the page. ``process_*`` and ``python_*`` come from the library."""
+
+
+class Telemetry:
+    """
+    Takes note of happenings. Each object has a registry and metrics of its own.
+    """
+
+    def __init__(self, *, now: Callable[[], float] = time.time) -> None:
+        self.registry = CollectorRegistry()
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        prometheus_client.ProcessCollector(registry=self.registry)
+        prometheus_client.PlatformCollector(registry=self.registry)
+        prometheus_client.GCCollector(registry=self.registry)
+        self._now = now
+        self._metrics = {metric.name: _registered(metric, self.registry) for metric in METRICS}
+        for service, operations in AWS_OPERATIONS.items():
+            for operation, code in product(operations, sorted({*AWS_CODES.values(), OTHER})):
+                self._metric("aws_requests_total").labels(service, operation, code)
+        self._last_said: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+        self._ages: dict[str, deque[tuple[float, float]]] = {}
+        self._newest_delivery_ms = 0
+
+    def _metric(self, name: str) -> Any:
+        return self._metrics[f"codecommit_exporter_{name}"]
+
+    # Starting and stopping.
+
+    def started(self, *, version: str, revision: str, python: str) -> None:
+        self._metric("build_info").labels(version, revision, python).set(1)
+        say(logging.INFO, "Starting codecommit-exporter", version=version, revision=revision)
+
+    def listening(self, address: str) -> None:
+        say(logging.INFO, "Listening", address=address)
+
+    def ledger_held_elsewhere(self, url: str) -> None:
+        say(logging.WARNING, "Waiting: another process has the ledger open", ledger=url)
+
+    def ledger_opened(self, url: str, ledger: Kept) -> None:
+        self._metric("ledger_writable").set_function(lambda: float(ledger.writable))
+        self._metric("ledger_bytes").set_function(lambda: ledger.bytes)
+        self._metric("series").set_function(lambda: len(ledger.series))
+        self._metric("repositories").set_function(lambda: ledger.repositories)
+        say(logging.INFO, "The ledger is open", ledger=url, series=len(ledger.series))
+
+    def queue_joined(self, name: str) -> None:
+        recent = self._ages[name] = deque(maxlen=RECENT_MESSAGES_MAX)
+        self._metric("queue_oldest_age_seconds").labels(name).set_function(
+            lambda: self._oldest_age(recent)
+        )
+
+    def ready(self) -> None:
+        say(logging.INFO, "Ready: the queue answers, log files are counted")
+
+    def not_ready(self, error: ExporterError, *, retry_seconds: float) -> None:
+        say(
+            logging.ERROR,
+            "Not ready, trying again",
+            error=error,
+            hint=error.hint,
+            retry_seconds=round(retry_seconds, 1),
+        )
+
+    def bucket_untold(self, bucket: str) -> None:
+        say(
+            logging.WARNING,
+            "S3 will not say whether a bucket is there; its log files are tried",
+            bucket=bucket,
+            hint="Permission s3:ListBucket would tell; reading log files does not need it.",
+        )
+
+    def stopping(self, *, messages_in_hand: int) -> None:
+        say(logging.INFO, "Stopping: finishing what is in hand", messages=messages_in_hand)
+
+    def stopped(self) -> None:
+        say(logging.INFO, "Stopped")
+
+    # Messages.
+
+    def messages_received(self, queue: str, sent_ms: Sequence[int | None]) -> None:
+        """
+        Some messages are in hand; ``sent_ms`` has the time each was first sent.
+        """
+        now = self._now()
+        self._metric("messages_in_hand").inc(len(sent_ms))
+        self._ages[queue].extend((now, max(0.0, now - sent / 1000)) for sent in sent_ms if sent)
+
+    def notification_read(self, notification: Notification) -> None:
+        outcome = "read" if notification.log_files else "acknowledged"
+        self._metric("notifications_total").labels(notification.envelope, outcome).inc()
+
+    def message_deleted(self) -> None:
+        self._message_ended("deleted")
+
+    def message_released(self) -> None:
+        self._message_ended("released")
+
+    def message_left(self, message_id: str, error: BaseException) -> None:
+        self._message_ended("left")
+        if isinstance(error, errors.ForeignMessage):
+            self._metric("notifications_total").labels("unknown", "refused").inc()
+            self._refused(error)
+        if isinstance(error, _ERRORS_OF_A_FILE):
+            return  # told when it happened, by log_file_failed
+        self._say_seldom("A message is left on the queue", error, message_id=message_id)
+
+    def _message_ended(self, outcome: str) -> None:
+        self._metric("messages_in_hand").dec()
+        self._metric("messages_total").labels(outcome).inc()
+
+    def queue_failed(self, error: ExporterError, *, retry_seconds: float) -> None:
+        self._say_seldom("The queue fails", error, retry_seconds=retry_seconds)
+
+    def depth_seen(self, queue: str, messages: Mapping[str, int]) -> None:
+        """
+        About how many messages a queue holds, by state.
+        """
+        for state, number in messages.items():
+            self._metric("queue_messages").labels(queue, state).set(number)
+
+    def dead_letters_seen(self, queue: str, messages: int) -> None:
+        self._metric("queue_messages").labels(queue, "dead_letter").set(messages)
+
+    # Log files.
+
+    @contextmanager
+    def log_file_in_hand(self) -> Iterator[None]:
+        with self._metric("log_files_in_hand").track_inprogress():
+            yield
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """
+        Times one step, whether it succeeds or not.
+        """
+        with self._metric("stage_seconds").labels(name).time():
+            yield
+
+    @asynccontextmanager
+    async def entering(
+        self, stage: str, context: AbstractAsyncContextManager[Entered]
+    ) -> AsyncIterator[Entered]:
+        """
+        Times how long it takes to enter a context, not what is done in it.
+        """
+        async with AsyncExitStack() as stack:
+            with self.stage(stage):
+                entered = await stack.enter_async_context(context)
+            yield entered
+
+    def log_file_fetched(self, compressed_bytes: int) -> None:
+        self._metric("log_file_bytes_total").labels("compressed").inc(compressed_bytes)
+
+    def log_file_decoded(self, decoded: Decoded) -> None:
+        self._metric("log_file_bytes_total").labels("inflated").inc(decoded.inflated_bytes)
+        self._metric("records_total").labels("codecommit").inc(len(decoded.events))
+        self._metric("records_invalid_total").inc(decoded.invalid)
+
+    def log_file_counted(
+        self, log_file: LogFile, delivered_ms: int | None, decoded: Decoded, tally: Tally
+    ) -> None:
+        self._metric("log_files_total").labels(_outcome(decoded, tally)).inc()
+        self._metric("events_counted_total").labels("queue").inc(len(tally.counted))
+        self._metric("duplicate_events_total").inc(tally.repeated)
+        self._metric("late_events_total").inc(tally.late)
+        self._observe_lag(tally.counted)
+        self._newest_delivery_ms = max(self._newest_delivery_ms, delivered_ms or 0)
+        self._metric("last_log_file_timestamp_seconds").set(self._newest_delivery_ms / 1000)
+        if LOG.isEnabledFor(logging.DEBUG):
+            say(
+                logging.DEBUG,
+                "Log file counted",
+                log_file=log_file,
+                events=len(tally.counted),
+                repeated=tally.repeated,
+                late=tally.late,
+                invalid=decoded.invalid,
+            )
+
+    def log_file_failed(self, message_id: str, error: Exception) -> None:
+        self._metric("log_files_total").labels("failed").inc()
+        if isinstance(error, Permanent):
+            self._refused(error)
+        self._say_seldom("A log file is not counted", error, message_id=message_id)
+
+    def _refused(self, error: ExporterError) -> None:
+        self._metric("refused_total").labels(error.reason).inc()
+
+    def _observe_lag(self, events: Sequence[Event]) -> None:
+        now = self._now()
+        lag = self._metric("event_lag_seconds")
+        for event in events:
+            if event.time_ms is not None:
+                lag.observe(max(0.0, now - event.time_ms / 1000))
+
+    # The rest.
+
+    def aws_request(self, service: str, operation: str, code: str) -> None:
+        known = AWS_CODES.get(code, OTHER)
+        if operation in AWS_OPERATIONS.get(service, ()):
+            self._metric("aws_requests_total").labels(service, operation, known).inc()
+
+    def release_failed(self, error: ExporterError) -> None:
+        self._say_seldom("New series stay at 0 for now", error)
+
+    def _oldest_age(self, recent: deque[tuple[float, float]]) -> float:
+        horizon = self._now() - RECENT_SECONDS
+        while recent and recent[0][0] < horizon:
+            recent.popleft()
+        return max((age for _, age in recent), default=0.0)
+
+    def _say_seldom(self, sentence: str, error: BaseException, **fields: object) -> None:
+        """
+        Log an error, unless the same was said of its kind less than a minute ago.
+
+        Errors that nobody foresaw come with a traceback, and are of one kind.
+        """
+        topic = f"{sentence}: {error.reason}" if isinstance(error, ExporterError) else "unexpected"
+        now = self._now()
+        if now - self._last_said.get(topic, float("-inf")) < QUIET_SECONDS:
+            self._left_out[topic] = self._left_out.get(topic, 0) + 1
+            return
+        self._last_said[topic] = now
+        if left_out := self._left_out.pop(topic, 0):
+            fields["left_out"] = left_out
+        if isinstance(error, ExporterError):
+            say(logging.WARNING, sentence, **fields, error=error, hint=error.hint)
+        else:
+            LOG.error(sentence, exc_info=error, extra={"fields": fields})
+
+
+def _outcome(decoded: Decoded, tally: Tally) -> str:
+    if not decoded.events:
+        return "no_codecommit"
+    return "counted" if tally.counted else "repeated"
+
+
+def _registered(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
+    """
+    The metric as a library object, with every combination of its closed label values.
+    """
+    made: Counter | Gauge | Histogram
+    if metric.kind is Kind.HISTOGRAM:
+        made = Histogram(
+            metric.name, metric.help, metric.labels, buckets=metric.buckets, registry=registry
+        )
+    else:
+        kind = Counter if metric.kind is Kind.COUNTER else Gauge
+        made = kind(metric.name, metric.help, metric.labels, registry=registry)
+    for values in product(*metric.values) if metric.values else ():
+        made.labels(*values)
+    return made

@@ -1,0 +1,517 @@
+"""
+The road without AWS: clients that behave as botocore's do, in memory.
+
+The program's own ``Queue``, ``Objects`` and ``Pipeline`` run on top of them unchanged. What
+they share is an ``Edge``: every call crosses it, and a test can make the crossing fail, wait
+or be the last thing that ever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+
+from botocore.exceptions import ClientError, EndpointConnectionError
+from prometheus_client import CollectorRegistry
+
+from exporter.aws.objects import Objects
+from exporter.aws.queue import Message, Queue
+from exporter.families import Series, SeriesState
+from exporter.ledger import Ledger
+from exporter.metrics import page
+from exporter.pipeline import Pipeline
+from exporter.tally import Reading, Tally
+from exporter.telemetry import Telemetry
+from tests import records
+from tests.oracle import Totals
+from tests.processes import Page
+
+BUCKET = "trail-logs"
+QUEUE = "trail-queue"
+ACCOUNT = "123456789012"
+QUEUE_URL = f"https://sqs.eu-central-1.amazonaws.com/{ACCOUNT}/{QUEUE}"
+DEAD_LETTER_ARN = f"arn:aws:sqs:eu-central-1:{ACCOUNT}:{QUEUE}-dead"
+SECOND = 0.001
+"""How long a second of the fakes lasts."""
+
+PATIENCE_SECONDS = 10
+
+
+class Clock:
+    """
+    A clock that moves when told to.
+    """
+
+    def __init__(self, seconds: float = 1_790_000_000.0) -> None:
+        self.seconds = seconds
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def refusal(operation: str, code: str, status: int = 400) -> ClientError:
+    """
+    What botocore raises where AWS refuses; as in real life the message names a person.
+    """
+    message = "User: arn:aws:iam::567856785678:user/wilhelmine.tell is not authorized"
+    return ClientError(
+        {
+            "Error": {"Code": code, "Message": message},
+            "ResponseMetadata": {
+                "HTTPStatusCode": status,
+                "RequestId": "",
+                "HostId": "",
+                "HTTPHeaders": {},
+                "RetryAttempts": 0,
+            },
+        },
+        operation,
+    )
+
+
+def no_connection() -> EndpointConnectionError:
+    """
+    What botocore raises where AWS cannot be reached.
+    """
+    return EndpointConnectionError(endpoint_url="https://aws.invalid/")
+
+
+class Edge:
+    """
+    Where the program ends and what it calls begins.
+
+    Args:
+        stop_at: The story stops at this crossing, counted from 1. Each call has two: on its
+            way in, when nothing has happened yet, and on its way back, when it has.
+    """
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.calls: list[str] = []
+        self.errors: defaultdict[str, deque[Exception]] = defaultdict(deque)
+        self.gates: dict[str, asyncio.Event] = {}
+        self.stopped = asyncio.Event()
+        self._crossings = count(1)
+        self._stop_at = stop_at
+        self._stuck: set[asyncio.Task[Any]] = set()
+
+    def fail(self, name: str, *errors: Exception) -> None:
+        """
+        Let the next calls of this name raise these errors, one each.
+        """
+        self.errors[name].extend(errors)
+
+    def close(self, name: str) -> asyncio.Event:
+        """
+        Let calls of this name wait until the event is set.
+        """
+        return self.gates.setdefault(name, asyncio.Event())
+
+    @asynccontextmanager
+    async def crossed(self, name: str, subject: str = "") -> AsyncIterator[None]:
+        """
+        One call: what it does is done in the block.
+        """
+        await self._cross()
+        self.calls.append(f"{name} {subject}".rstrip())
+        if gate := self.gates.get(name):
+            await gate.wait()
+        if self.errors[name]:
+            raise self.errors[name].popleft()
+        yield
+        await self._cross()
+
+    async def _cross(self) -> None:
+        if next(self._crossings) == self._stop_at:
+            self.stopped.set()
+        if self.stopped.is_set():
+            if task := asyncio.current_task():
+                self._stuck.add(task)
+            await asyncio.Event().wait()
+
+    async def bury(self, *tasks: asyncio.Task[Any]) -> None:
+        """
+        End these tasks and all that stopped at the edge, as the process's own end would.
+        """
+        for task in {*tasks, *self._stuck}:
+            task.cancel()
+        await asyncio.wait({*tasks, *self._stuck})
+
+
+class FakeBody:
+    """
+    An object's content on its way; closed at the end of its block.
+    """
+
+    def __init__(self, content: bytes, edge: Edge) -> None:
+        self._content = content
+        self._edge = edge
+        self.is_open = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        self.is_open = False
+
+    async def read(self) -> bytes:
+        async with self._edge.crossed("read"):
+            return self._content
+
+
+class FakeS3:
+    """
+    An S3 client: buckets with their owners, and objects in them.
+    """
+
+    def __init__(self, edge: Edge) -> None:
+        self.owners = {BUCKET: ACCOUNT}
+        self.objects: dict[tuple[str, str], bytes] = {}
+        self.bodies: list[FakeBody] = []
+        self._edge = edge
+
+    @property
+    def bodies_open(self) -> int:
+        """
+        How many bodies have been handed out and not been closed.
+        """
+        return sum(body.is_open for body in self.bodies)
+
+    async def get_object(self, **parameters: str) -> dict[str, Any]:
+        async with self._edge.crossed("get_object", parameters["Key"]):
+            self._check_bucket("GetObject", parameters)
+            content = self.objects.get((parameters["Bucket"], parameters["Key"]))
+            if content is None:
+                raise refusal("GetObject", "NoSuchKey", 404)
+            body = FakeBody(content, self._edge)
+            self.bodies.append(body)
+            return {"Body": body, "ContentLength": len(content)}
+
+    async def head_bucket(self, **parameters: str) -> dict[str, Any]:
+        async with self._edge.crossed("head_bucket", parameters["Bucket"]):
+            if parameters["Bucket"] not in self.owners:
+                raise refusal("HeadBucket", "404", 404)
+            self._check_bucket("HeadBucket", parameters)
+            return {}
+
+    def _check_bucket(self, operation: str, parameters: Mapping[str, str]) -> None:
+        owner = self.owners.get(parameters["Bucket"])
+        if owner is None:
+            raise refusal(operation, "NoSuchBucket", 404)
+        if parameters.get("ExpectedBucketOwner", owner) != owner:
+            raise refusal(operation, "AccessDenied", 403)
+
+
+@dataclass(slots=True)
+class Sent:
+    """
+    A message in the queue; in flight from its receipt until it is deleted or comes back.
+    """
+
+    message_id: str
+    body: str
+    receipt_handle: str = ""
+    in_flight: bool = False
+
+
+class FakeSqs:
+    """
+    An SQS client with one queue and its dead-letter queue.
+
+    It keeps to the limits of the API reference: 10 messages to a receive, 10 distinct
+    entries to a batch. An empty queue lets the caller wait, for seconds of its own.
+    """
+
+    def __init__(self, edge: Edge) -> None:
+        self.messages: dict[str, Sent] = {}
+        self.undeletable: set[str] = set()
+        self.attributes = {
+            "RedrivePolicy": json.dumps({"deadLetterTargetArn": DEAD_LETTER_ARN}),
+        }
+        self.dead = 0
+        self.handed_out = 0
+        self.edge = edge
+        self._numbers = count(1)
+        self._arrival = asyncio.Event()
+
+    def send(self, body: str) -> str:
+        """
+        Put a message into the queue and return its id.
+        """
+        message_id = f"message-{next(self._numbers)}"
+        self.messages[message_id] = Sent(message_id, body)
+        self._arrival.set()
+        return message_id
+
+    def come_back(self) -> None:
+        """
+        Let the visibility timeout of every message in flight end.
+        """
+        for message in self.messages.values():
+            message.in_flight = False
+        self._arrival.set()
+
+    @property
+    def in_flight(self) -> set[str]:
+        """
+        The ids of messages that have been received and not come back.
+        """
+        return {message.message_id for message in self.messages.values() if message.in_flight}
+
+    async def receive_message(self, **parameters: Any) -> dict[str, Any]:
+        async with self.edge.crossed("receive_message"):
+            self._check_queue("ReceiveMessage", parameters)
+            if not 1 <= parameters["MaxNumberOfMessages"] <= 10:
+                raise refusal("ReceiveMessage", "InvalidParameterValue")
+            messages = await self._visible(parameters["WaitTimeSeconds"] * SECOND)
+            if not messages:
+                return {}
+            taken = messages[: parameters["MaxNumberOfMessages"]]
+            return {"Messages": [self._hand_out(message) for message in taken]}
+
+    async def delete_message_batch(self, **parameters: Any) -> dict[str, Any]:
+        entries = parameters["Entries"]
+        handles = {message.receipt_handle: message for message in self.messages.values()}
+        ids = ",".join(
+            handles[entry["ReceiptHandle"]].message_id
+            for entry in entries
+            if entry["ReceiptHandle"] in handles
+        )
+        async with self.edge.crossed("delete_message_batch", ids):
+            self._check_queue("DeleteMessageBatch", parameters)
+            if len(entries) > 10:
+                raise refusal("DeleteMessageBatch", "TooManyEntriesInBatchRequest")
+            if len({entry["Id"] for entry in entries}) < len(entries):
+                raise refusal("DeleteMessageBatch", "BatchEntryIdsNotDistinct")
+            answer: dict[str, Any] = {"Successful": [], "Failed": []}
+            for entry in entries:
+                message = handles.get(entry["ReceiptHandle"])
+                if message is None or message.message_id in self.undeletable:
+                    failure = {"Id": entry["Id"], "Code": "InternalError", "SenderFault": False}
+                    answer["Failed"].append(failure)
+                else:
+                    self.messages.pop(message.message_id, None)
+                    answer["Successful"].append({"Id": entry["Id"]})
+            return {part: entries for part, entries in answer.items() if entries}
+
+    async def change_message_visibility(self, **parameters: Any) -> dict[str, Any]:
+        async with self.edge.crossed("change_message_visibility"):
+            self._check_queue("ChangeMessageVisibility", parameters)
+            for message in self.messages.values():
+                if message.receipt_handle == parameters["ReceiptHandle"]:
+                    message.in_flight = parameters["VisibilityTimeout"] > 0
+                    return {}
+            raise refusal("ChangeMessageVisibility", "ReceiptHandleIsInvalid")
+
+    async def get_queue_attributes(self, **parameters: Any) -> dict[str, Any]:
+        async with self.edge.crossed("get_queue_attributes"):
+            if parameters["QueueUrl"].endswith("-dead"):
+                return {"Attributes": {"ApproximateNumberOfMessages": str(self.dead)}}
+            self._check_queue("GetQueueAttributes", parameters)
+            in_flight = len(self.in_flight)
+            attributes = {
+                "ApproximateNumberOfMessages": str(len(self.messages) - in_flight),
+                "ApproximateNumberOfMessagesNotVisible": str(in_flight),
+                "ApproximateNumberOfMessagesDelayed": "0",
+                **self.attributes,
+            }
+            asked = parameters["AttributeNames"]
+            return {"Attributes": {name: attributes[name] for name in asked if name in attributes}}
+
+    async def get_queue_url(self, **parameters: Any) -> dict[str, Any]:
+        async with self.edge.crossed("get_queue_url"):
+            if parameters["QueueOwnerAWSAccountId"] != ACCOUNT:
+                raise refusal("GetQueueUrl", "AWS.SimpleQueueService.NonExistentQueue")
+            return {"QueueUrl": QUEUE_URL.replace(QUEUE, parameters["QueueName"])}
+
+    def _check_queue(self, operation: str, parameters: Mapping[str, Any]) -> None:
+        if parameters["QueueUrl"] != QUEUE_URL:
+            raise refusal(operation, "AWS.SimpleQueueService.NonExistentQueue")
+
+    async def _visible(self, wait_seconds: float) -> list[Sent]:
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            self._arrival.clear()
+            visible = [message for message in self.messages.values() if not message.in_flight]
+            rest = deadline - time.monotonic()
+            if visible or rest <= 0:
+                return visible
+            try:
+                await asyncio.wait_for(self._arrival.wait(), rest)
+            except TimeoutError:
+                continue
+
+    def _hand_out(self, message: Sent) -> dict[str, Any]:
+        self.handed_out += 1
+        message.in_flight = True
+        message.receipt_handle = f"{message.message_id} receipt {self.handed_out}"
+        return {
+            "MessageId": message.message_id,
+            "Body": message.body,
+            "ReceiptHandle": message.receipt_handle,
+            "Attributes": {"SentTimestamp": "1789999990000"},
+        }
+
+
+class EdgeLedger:
+    """
+    A ledger behind the edge: its commits can fail, wait or be the last thing that happens.
+    """
+
+    def __init__(self, ledger: Ledger, edge: Edge) -> None:
+        self._ledger = ledger
+        self._edge = edge
+
+    @property
+    def series(self) -> Mapping[Series, SeriesState]:
+        return self._ledger.series
+
+    @property
+    def repositories(self) -> int:
+        return self._ledger.repositories
+
+    @property
+    def bytes(self) -> int:
+        return self._ledger.bytes
+
+    @property
+    def writable(self) -> bool:
+        return self._ledger.writable
+
+    async def commit(self, reading: Reading) -> Tally:
+        async with self._edge.crossed("commit", reading.log_file.key):
+            return await self._ledger.commit(reading)
+
+    async def release(self, series: Collection[Series]) -> None:
+        await self._ledger.release(series)
+
+    async def close(self) -> None:
+        await self._ledger.close()
+
+
+class Road:
+    """
+    From a queue through a bucket to a ledger, all of it the program's own but the ends.
+    """
+
+    def __init__(self, ledger: Ledger, *, edge: Edge | None = None) -> None:
+        self.edge = edge or Edge()
+        self.s3 = FakeS3(self.edge)
+        self.sqs = FakeSqs(self.edge)
+        self.ledger = EdgeLedger(ledger, self.edge)
+        self.clock = Clock()
+        self.telemetry = Telemetry(now=self.clock)
+        self.queue = Queue(self.sqs, QUEUE_URL)
+        self.objects = Objects(self.s3, {BUCKET: None}, compressed_bytes_max=1_000_000)
+        self.pipeline = Pipeline(
+            self.objects, self.ledger, self.telemetry, inflated_bytes_max=10_000_000
+        )
+
+    def put(self, key: str, *written: records.Record) -> str:
+        """
+        Put a log file with these records into the bucket and return its text.
+        """
+        text = records.text(*written)
+        self.s3.objects[BUCKET, key] = records.log_file(text)
+        return text
+
+    def announce(self, *keys: str, bucket: str = BUCKET) -> str:
+        """
+        Send one message that announces these log files, and return its id.
+        """
+        return self.sqs.send(announcement(*keys, bucket=bucket))
+
+    async def count_all(self, *, together: bool = False) -> list[Exception]:
+        """
+        Run the pipeline over what is visible, in turn or all at once; return its errors.
+        """
+        messages = await self.queue.receive(10)
+        if together:
+            errors = await asyncio.gather(*map(self._error_of, messages))
+        else:
+            errors = [await self._error_of(message) for message in messages]
+        return [error for error in errors if error]
+
+    async def _error_of(self, message: Message) -> Exception | None:
+        try:
+            await self.pipeline.count(self.queue, message)
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            return error
+        return None
+
+    @property
+    def totals(self) -> Totals:
+        """
+        What the ledger's page shows, in the form of the oracle's count.
+        """
+        body, content_type = page(CollectorRegistry(), self.ledger.series, "")
+        return Page(body.decode(), content_type).totals()
+
+    def told(self, name: str, **labels: str) -> float:
+        """
+        The value of one of the exporter's own samples, given all its labels.
+        """
+        return sample(self.telemetry.registry, f"codecommit_exporter_{name}", **labels)
+
+
+def announcement(*keys: str, bucket: str = BUCKET) -> str:
+    """
+    An S3 event notification of new objects (Amazon S3 User Guide, "Event message structure").
+    """
+    return json.dumps(
+        {
+            "Records": [
+                {
+                    "eventVersion": "2.1",
+                    "eventSource": "aws:s3",
+                    "eventTime": "2026-09-21T14:13:10.000Z",
+                    "eventName": "ObjectCreated:Put",
+                    "s3": {"bucket": {"name": bucket}, "object": {"key": key}},
+                }
+                for key in keys
+            ]
+        }
+    )
+
+
+def sample(registry: CollectorRegistry, name: str, **labels: str) -> float:
+    """
+    The value of a sample that must be there.
+    """
+    value = registry.get_sample_value(name, labels)
+    assert value is not None, f"there is no {name} with {labels}"
+    return value
+
+
+async def until(holds: Callable[[], bool], what: str) -> None:
+    """
+    Let others work until something holds.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        await asyncio.sleep(SECOND)
+
+
+async def idle(turns: int = 20) -> None:
+    """
+    Let everything that is ready go as far as it gets.
+    """
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+def keys_of(calls: Iterable[str], name: str) -> list[str]:
+    """
+    What the calls of one name were about, in order.
+    """
+    return [call.partition(" ")[2] for call in calls if call.partition(" ")[0] == name]

@@ -1,0 +1,388 @@
+"""
+The story of one message, and what is left of it wherever it stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from exporter import pipeline
+from exporter.errors import (
+    ForeignMessage,
+    LedgerUnavailable,
+    LogFileMissing,
+    MalformedLogFile,
+    OversizedLogFile,
+    QueueUnavailable,
+    RefusedBucket,
+)
+from exporter.ledger.memory import MemoryLedger
+from exporter.ledger.sqlite import SqliteLedger
+from exporter.pipeline import Pipeline
+from tests import oracle
+from tests.fakes import BUCKET, Edge, Road, keys_of, no_connection
+from tests.records import api_call, git, push, push_pair, record
+
+NOTHING = oracle.count([])
+UNCUT = "the story's own end"
+
+
+@pytest.fixture
+async def road() -> Road:
+    return Road(MemoryLedger())
+
+
+async def test_a_message_is_counted_and_deleted(road: Road) -> None:
+    """
+    What a message announces is in the ledger afterwards, and the message is gone.
+    """
+    text = road.put("one", *push_pair("tools", "refs/heads/main"), api_call("PutFile", "tools"))
+    road.announce("one")
+    errors = await road.count_all()
+
+    assert [] == errors
+    assert oracle.count([text]) == road.totals
+    assert {} == road.sqs.messages
+
+
+async def test_no_delete_without_commit(road: Road) -> None:
+    """
+    Every file of a message is committed before the message is deleted.
+    """
+    road.put("one", api_call("PutFile", "tools"))
+    road.put("two", api_call("PutFile", "tools"))
+    message_id = road.announce("one", "two")
+    await road.count_all()
+
+    assert [
+        "receive_message",
+        "get_object one",
+        "read",
+        "commit one",
+        "get_object two",
+        "read",
+        "commit two",
+        f"delete_message_batch {message_id}",
+    ] == road.edge.calls
+
+
+async def test_a_failed_commit_leaves_the_message(road: Road) -> None:
+    """
+    What the ledger could not keep is not deleted, and counts once it comes back.
+    """
+    text = road.put("one", api_call("PutFile", "tools"))
+    road.announce("one")
+    road.edge.fail("commit", LedgerUnavailable("the disk is full"))
+    (error,) = await road.count_all()
+    left = (road.totals, list(road.sqs.messages))
+    road.sqs.come_back()
+    again = await road.count_all()
+
+    assert isinstance(error, LedgerUnavailable)
+    assert (NOTHING, ["message-1"]) == left
+    assert [] == keys_of(road.edge.calls[:4], "delete_message_batch")
+    assert [] == again
+    assert oracle.count([text]) == road.totals
+
+
+async def test_a_failed_delete_costs_nothing(road: Road) -> None:
+    """
+    A message that SQS would not delete comes back and adds nothing.
+    """
+    text = road.put("one", push("tools", "refs/heads/main"))
+    message_id = road.announce("one")
+    road.sqs.undeletable.add(message_id)
+    (error,) = await road.count_all()
+    once = road.totals
+    road.sqs.undeletable.clear()
+    road.sqs.come_back()
+    again = await road.count_all()
+
+    assert isinstance(error, QueueUnavailable)
+    assert [] == again
+    assert oracle.count([text]) == once == road.totals
+    assert {} == road.sqs.messages
+
+
+async def test_a_redelivered_message_adds_nothing(road: Road) -> None:
+    """
+    The same announcement twice counts once, and its events show as duplicates.
+    """
+    text = road.put("one", api_call("PutFile", "tools"), git("GitPull", "tools", moved=True))
+    road.announce("one")
+    road.announce("one")
+    await road.count_all()
+
+    assert oracle.count([text]) == road.totals
+    assert 2 == road.told("duplicate_events_total")
+    assert 1 == road.told("log_files_total", outcome="counted")
+    assert 1 == road.told("log_files_total", outcome="repeated")
+
+
+async def test_each_file_commits_on_its_own(road: Road) -> None:
+    """
+    One bad file of three costs the other two nothing; the message stays for its sake.
+    """
+    texts = [road.put("one", api_call("PutFile", "a")), road.put("three", api_call("PutFile", "b"))]
+    road.s3.objects[BUCKET, "two"] = b"\x1f\x8b damaged"
+    message_id = road.announce("one", "two", "three")
+    (error,) = await road.count_all()
+
+    assert isinstance(error, MalformedLogFile)
+    assert oracle.count(texts) == road.totals
+    assert [message_id] == list(road.sqs.messages)
+
+
+async def test_a_mended_file_is_counted_when_its_message_returns(road: Road) -> None:
+    """
+    The files that had been counted add nothing; the one that had not is counted now.
+    """
+    texts = [road.put("one", api_call("PutFile", "a"))]
+    road.announce("one", "two")
+    await road.count_all()
+    texts.append(road.put("two", api_call("PutFile", "b")))
+    road.sqs.come_back()
+    errors = await road.count_all()
+
+    assert [] == errors
+    assert oracle.count(texts) == road.totals
+    assert {} == road.sqs.messages
+
+
+async def test_a_fault_nobody_foresaw_is_that_files_own(road: Road) -> None:
+    """
+    Whatever is raised over one file, the next file of the message has its turn.
+    """
+    text = road.put("two", api_call("PutFile", "tools"))
+    road.put("one", api_call("PutFile", "tools"))
+    message_id = road.announce("one", "two")
+    road.edge.fail("commit", ZeroDivisionError())
+    (error,) = await road.count_all()
+
+    assert isinstance(error, ZeroDivisionError)
+    assert oracle.count([text]) == road.totals
+    assert [message_id] == list(road.sqs.messages)
+    assert 1 == road.told("log_files_total", outcome="failed")
+    assert 0 == road.told("log_files_in_hand")
+
+
+async def test_the_first_failure_is_told(road: Road) -> None:
+    """
+    Of several failures of one message, the first is raised; each file is counted as failed.
+    """
+    road.s3.objects[BUCKET, "two"] = b"no log file"
+    road.announce("one", "two")
+    (error,) = await road.count_all()
+
+    assert isinstance(error, LogFileMissing)
+    assert 2 == road.told("log_files_total", outcome="failed")
+    assert 1 == road.told("refused_total", reason="malformed_log_file")
+
+
+async def test_a_foreign_message_is_left(road: Road) -> None:
+    """
+    A message that announces nothing known causes no request, and is not deleted.
+    """
+    message_id = road.sqs.send('{"hello": "world"}')
+    (error,) = await road.count_all()
+
+    assert isinstance(error, ForeignMessage)
+    assert ["receive_message"] == road.edge.calls
+    assert [message_id] == list(road.sqs.messages)
+
+
+async def test_a_test_event_is_deleted(road: Road) -> None:
+    """
+    What S3 sends when a notification is set up is acknowledged.
+    """
+    road.sqs.send('{"Service": "Amazon S3", "Event": "s3:TestEvent"}')
+    errors = await road.count_all()
+
+    assert [] == errors
+    assert {} == road.sqs.messages
+    assert 1 == road.told("notifications_total", envelope="s3_test", outcome="acknowledged")
+
+
+async def test_a_strangers_bucket_is_never_asked(road: Road) -> None:
+    """
+    A notification that names another bucket is refused: counted, not fetched, left.
+    """
+    message_id = road.announce("one", bucket="arn:aws:s3:::theirs")
+    (error,) = await road.count_all()
+
+    assert isinstance(error, RefusedBucket)
+    assert [] == keys_of(road.edge.calls, "get_object")
+    assert 1 == road.told("refused_total", reason="bucket_not_allowed")
+    assert [message_id] == list(road.sqs.messages)
+
+
+async def test_a_file_that_inflates_too_far_is_refused_by_name(road: Road) -> None:
+    """
+    An error of decoding tells which file it is about.
+    """
+    small = Pipeline(road.objects, road.ledger, road.telemetry, inflated_bytes_max=99)
+    road.put("one", api_call("PutFile", "tools"))
+    road.announce("one")
+    (message,) = await road.queue.receive(1)
+    with pytest.raises(OversizedLogFile, match=f"s3://{BUCKET}/one"):
+        await small.count(road.queue, message)
+
+    assert NOTHING == road.totals
+    assert 1 == road.told("refused_total", reason="oversized_log_file")
+
+
+async def test_a_large_file_is_decoded_elsewhere(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A file decoded in a thread counts, and fails, like any other.
+    """
+    monkeypatch.setattr(pipeline, "INLINE_BYTES_MAX", 10)
+    text = road.put("one", push("tools", "refs/heads/main"))
+    road.s3.objects[BUCKET, "two"] = gzip.compress(b"no log file, and longer than ten bytes")
+    road.announce("one")
+    road.announce("two")
+    (error,) = await road.count_all()
+
+    assert isinstance(error, MalformedLogFile)
+    assert oracle.count([text]) == road.totals
+
+
+async def test_a_file_without_codecommit_is_read_and_done(road: Road) -> None:
+    """
+    Other services' files are told apart, add nothing and let the message go.
+    """
+    road.put("one", record("GetObject", eventSource="s3.amazonaws.com"))
+    road.announce("one")
+    errors = await road.count_all()
+
+    assert [] == errors
+    assert NOTHING == road.totals
+    assert 1 == road.told("log_files_total", outcome="no_codecommit")
+    assert 0 == road.told("records_total", service="codecommit")
+    assert {} == road.sqs.messages
+
+
+async def test_what_the_story_costs_is_told(road: Road) -> None:
+    """
+    Bytes, records, events, stages and the newest delivery are the exporter's own metrics.
+    """
+    text = road.put("one", *push_pair("tools", "refs/heads/main"))
+    road.announce("one")
+    await road.count_all()
+
+    assert len(road.s3.objects[BUCKET, "one"]) == road.told(
+        "log_file_bytes_total", stage="compressed"
+    )
+    assert len(text) == road.told("log_file_bytes_total", stage="inflated")
+    assert 2 == road.told("records_total", service="codecommit")
+    assert 2 == road.told("events_counted_total", source="queue")
+    assert 2 == road.told("event_lag_seconds_count")
+    assert 1 == road.told("notifications_total", envelope="s3", outcome="read")
+    assert [1, 1, 1, 1] == [
+        road.told("stage_seconds_count", stage=stage)
+        for stage in ("fetch", "decode", "commit", "delete")
+    ]
+    assert 1_790_000_000 - 10 == road.told("last_log_file_timestamp_seconds")
+
+
+async def test_a_body_is_let_go_of_whatever_happens(road: Road) -> None:
+    """
+    No body stays open, and no file in hand, after a success or any failure.
+    """
+    for key in ("good", "unread", "uncommitted"):
+        road.put(key, api_call("PutFile", "tools"))
+        road.announce(key)
+    road.s3.objects[BUCKET, "malformed"] = b"[]"
+    road.announce("malformed")
+    road.announce("missing")
+    road.edge.fail("read", no_connection())
+    road.edge.fail("commit", LedgerUnavailable("the disk is full"))
+    errors = await road.count_all()
+
+    assert 4 == len(errors)
+    assert 4 == len(road.s3.bodies)
+    assert 0 == road.s3.bodies_open
+    assert 0 == road.told("log_files_in_hand")
+
+
+class CrashStory:
+    """
+    Three messages with four log files, and a process that may be killed on the way.
+
+    The files have events in common, so that what one has counted matters to another.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        shared = api_call("PutFile", "tools")
+        self._files = {
+            "one": [shared, *push_pair("tools", "refs/heads/main")],
+            "two": [git("GitPull", "tools", moved=True)],
+            "three": [shared, push("web", "refs/tags/v1")],
+            "four": [api_call("GetBranch", "web")],
+        }
+        self.texts: list[str] = []
+
+    async def run(self, stop_at: int, *, together: bool) -> tuple[str, oracle.Totals]:
+        """
+        Start, stop at some crossing of the edge, start again on the same ledger and finish.
+
+        Returns the last call before the stop, or UNCUT where the end came first, and the
+        totals of the second process.
+        """
+        edge = Edge(stop_at)
+        road = await self._road(edge)
+        self.texts = [road.put(key, *written) for key, written in self._files.items()]
+        road.announce("one")
+        road.announce("two", "three")
+        road.announce("four")
+        story = asyncio.create_task(road.count_all(together=together))
+        stopped = asyncio.create_task(edge.stopped.wait())
+        await asyncio.wait({story, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        last_call = edge.calls[-1:] if edge.stopped.is_set() else [UNCUT]
+        await edge.bury(story, stopped)
+        await road.ledger.close()
+
+        second = await self._road(Edge())
+        second.s3.objects = road.s3.objects
+        second.sqs.messages = road.sqs.messages
+        second.sqs.come_back()
+        assert [] == await second.count_all()
+        assert {} == second.sqs.messages
+        totals = second.totals
+        await second.ledger.close()
+        return "".join(last_call), totals
+
+    async def _road(self, edge: Edge) -> Road:
+        ledger = await SqliteLedger.open(self._path, window_seconds=90 * 86400, hold=False)
+        return Road(ledger, edge=edge)
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["in_turn", "together"])
+async def test_a_crash_anywhere_changes_no_total(tmp_path: Path, *, together: bool) -> None:
+    """
+    Wherever the process is killed, before or after any call, the next one finishes right.
+    """
+    stops: list[str] = []
+    totals: dict[str, oracle.Totals] = {}
+    story = CrashStory(tmp_path / "uncut.db")
+    for stop_at in count(1):
+        stop, found = await story.run(stop_at, together=together)
+        totals[f"crossing {stop_at}, {stop}"] = found
+        stops.append(stop)
+        if stop == UNCUT:
+            break
+        story = CrashStory(tmp_path / f"{stop_at}.db")
+
+    assert dict.fromkeys(totals, oracle.count(story.texts)) == totals
+    assert {"one", "two", "three", "four"} == set(keys_of(stops, "get_object"))
+    assert {"one", "two", "three", "four"} == set(keys_of(stops, "commit"))
+    assert {"message-1", "message-2", "message-3"} == set(
+        ",".join(keys_of(stops, "delete_message_batch")).split(",")
+    )
