@@ -1,0 +1,384 @@
+"""
+``serve`` itself, against an S3 and an SQS that stand in for AWS on this machine.
+
+Rules:
+
+1. Nothing here counts. What is shown has gone through a bucket, its notification, a queue
+   and the very code that ``serve`` runs.
+2. No request leaves the machine: whatever the environment says of AWS is set aside first.
+3. What is written and what is counted are known apart from each other, and compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from exporter.activity import Activity, WrittenLogFile
+from exporter.config import DemoSettings, ServeSettings
+from exporter.errors import ConfigError
+from exporter.families import EVENT_ERRORS, EVENTS, PUSHES, REFERENCE_UPDATES, Series
+from exporter.ledger import Ledger
+from exporter.logs import set_up_logs
+from exporter.service import Service, stop_signals
+
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+BUCKET = "demo-trail"
+QUEUE = "demo-log-files"
+DEAD_LETTERS = "demo-dead-letters"
+VISIBILITY_SECONDS = 5
+RECEIVES_MAX = 2
+"""After so many receives SQS moves a message to the dead-letter queue."""
+
+PROGRESS_SECONDS = 10.0
+SETTLE_SECONDS_MAX = 60.0
+USUAL_DENIED_SHARE = 0.02
+DENIED_SHARE = 0.15
+
+COMPARED = (EVENTS, PUSHES, EVENT_ERRORS, REFERENCE_UPDATES)
+_COMPARED = {family.name for family in COMPARED}
+
+
+async def demo(settings: DemoSettings) -> int:
+    """
+    Run the demo until it is stopped or its duration is over; 1 if a count is wrong.
+
+    Raises:
+        ConfigError: The ``demo`` extra is not installed, or a setting is wrong.
+    """
+    set_up_logs(settings.log.level, settings.log.format)
+    with _aws() as endpoint, tempfile.TemporaryDirectory() as folder, stop_signals() as asked:
+        surroundings = Surroundings.made(endpoint)
+        print(
+            f"An S3 bucket and an SQS queue of this machine's own are at {endpoint}.\n"
+            f"Writing about {settings.demo.rate:g} CloudTrail log files a second, "
+            f"seed {settings.demo.seed}.",
+            flush=True,
+        )
+        return await _play(settings, surroundings, Path(folder), asked)
+
+
+async def _play(
+    settings: DemoSettings, surroundings: Surroundings, folder: Path, asked: asyncio.Event
+) -> int:
+    """
+    Run the service and the writer beside each other, and compare them at the end.
+    """
+    service = Service(_serve_settings(settings, surroundings, folder))
+    writer = Writer(settings, surroundings)
+    stop = asyncio.Event()
+    serving = asyncio.create_task(service.run(stop), name="service")
+    writing = asyncio.create_task(writer.write(service, asked), name="writer")
+    try:
+        await asyncio.wait({serving, writing}, return_when=asyncio.FIRST_COMPLETED)
+        if writing.done():
+            await writing
+    finally:
+        writing.cancel()
+        stop.set()
+        await serving
+    return _summary(writer, service, complete=not asked.is_set())
+
+
+def _serve_settings(
+    settings: DemoSettings, surroundings: Surroundings, folder: Path
+) -> ServeSettings:
+    return ServeSettings.model_validate(
+        {
+            "sqs": {"queue_url": [surroundings.queue_url]},
+            "s3": {"allowed_bucket": [BUCKET]},
+            "state": {"directory": folder},
+            "metrics": settings.metrics,
+            "web": settings.web,
+            "shutdown": settings.shutdown,
+            "log": settings.log,
+        }
+    )
+
+
+@contextmanager
+def _aws() -> Iterator[str]:
+    """
+    An S3 and SQS on this machine during the block, and an environment that knows no other.
+    """
+    try:
+        # Imported here because it is an extra, and takes longer than all the rest.
+        from moto.server import ThreadedMotoServer  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError(
+            "the demo needs its extra: pip install 'codecommit-exporter[demo]'"
+        ) from error
+    before = dict(os.environ)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    for name in before:
+        if name.startswith("AWS_"):
+            del os.environ[name]
+    os.environ.update(
+        AWS_ACCESS_KEY_ID="demo",
+        AWS_SECRET_ACCESS_KEY="demo",  # noqa: S106 - no secret: the server on this machine takes any
+        AWS_REGION=REGION,
+        AWS_ENDPOINT_URL=endpoint,
+        AWS_CONFIG_FILE=os.devnull,
+        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+        AWS_EC2_METADATA_DISABLED="true",
+        NO_PROXY=HOST,
+    )
+    try:
+        yield endpoint
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        server.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """
+    The bucket and the queues, wired as on AWS.
+
+    The bucket notifies the queue, and what cannot be handled ends in the dead-letter queue.
+    """
+
+    s3: Any
+    sqs: Any
+    queue_url: str
+    dead_letters_url: str
+
+    @classmethod
+    def made(cls, endpoint: str) -> Surroundings:
+        """
+        Make everything on the server at an endpoint.
+        """
+        s3 = boto3.client("s3", endpoint_url=endpoint, region_name=REGION)
+        sqs = boto3.client("sqs", endpoint_url=endpoint, region_name=REGION)
+        s3.create_bucket(Bucket=BUCKET)
+        dead_letters_url = sqs.create_queue(QueueName=DEAD_LETTERS)["QueueUrl"]
+        redrive = {
+            "deadLetterTargetArn": _arn(sqs, dead_letters_url),
+            "maxReceiveCount": RECEIVES_MAX,
+        }
+        queue_url = sqs.create_queue(
+            QueueName=QUEUE,
+            Attributes={
+                "VisibilityTimeout": str(VISIBILITY_SECONDS),
+                "RedrivePolicy": json.dumps(redrive),
+            },
+        )["QueueUrl"]
+        s3.put_bucket_notification_configuration(
+            Bucket=BUCKET,
+            NotificationConfiguration={
+                "QueueConfigurations": [
+                    {"QueueArn": _arn(sqs, queue_url), "Events": ["s3:ObjectCreated:*"]}
+                ]
+            },
+        )
+        return cls(s3, sqs, queue_url, dead_letters_url)
+
+    def put(self, log_file: WrittenLogFile) -> None:
+        """
+        Deliver a log file, as CloudTrail does.
+        """
+        self.s3.put_object(Bucket=BUCKET, Key=log_file.key, Body=log_file.body)
+
+    def send(self, body: str) -> None:
+        """
+        Put a message on the queue that no bucket sent.
+        """
+        self.sqs.send_message(QueueUrl=self.queue_url, MessageBody=body)
+
+    def waiting(self) -> int:
+        """
+        How many messages are on the queue or in hand.
+        """
+        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        answer = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[*names])
+        return sum(int(answer["Attributes"][name]) for name in names)
+
+    def dead_letters(self) -> int:
+        """
+        How many messages have ended in the dead-letter queue.
+        """
+        name = "ApproximateNumberOfMessages"
+        answer = self.sqs.get_queue_attributes(
+            QueueUrl=self.dead_letters_url, AttributeNames=[name]
+        )
+        return int(answer["Attributes"][name])
+
+
+def _arn(sqs: Any, url: str) -> str:
+    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    arn: str = answer["Attributes"]["QueueArn"]
+    return arn
+
+
+@dataclass(slots=True)
+class Writer:
+    """
+    Writes invented activity at a steady rate, and keeps the truth about it.
+    """
+
+    settings: DemoSettings
+    surroundings: Surroundings
+    log_files: int = 0
+    truth: Counter[Series] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+
+    async def write(self, service: Service, asked: asyncio.Event) -> None:
+        """
+        Write until asked to stop or the duration is over; then let what is left be counted.
+        """
+        options = self.settings.demo
+        activity = Activity(options.seed)
+        chance = random.Random(options.seed)  # noqa: S311 - invents faults, guards nothing
+        started = time.monotonic()
+        next_report = started + PROGRESS_SECONDS
+        while not asked.is_set():
+            elapsed = time.monotonic() - started
+            if options.duration and elapsed >= options.duration:
+                await self._let_it_settle(asked)
+                return
+            await asyncio.to_thread(self._write_one, activity, chance)
+            if time.monotonic() >= next_report:
+                next_report += PROGRESS_SECONDS
+                self._report(elapsed, service)
+            due = started + self.log_files / options.rate
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asked.wait(), max(0.0, due - time.monotonic()))
+
+    def _write_one(self, activity: Activity, chance: random.Random) -> None:
+        denied = DENIED_SHARE if self.settings.demo.faults else USUAL_DENIED_SHARE
+        log_file = activity.log_file(datetime.now(UTC), denied=denied)
+        self.surroundings.put(log_file)
+        self.log_files += 1
+        self.truth.update({Series(*series): count for series, count in log_file.truth.items()})
+        if self.settings.demo.faults:
+            self._go_wrong(activity, log_file, chance)
+
+    def _go_wrong(
+        self, activity: Activity, log_file: WrittenLogFile, chance: random.Random
+    ) -> None:
+        """
+        Now and then, what happens to real queues and trails as well.
+        """
+        for fault, share in FAULT_SHARES.items():
+            if chance.random() < share:
+                self.faults[fault] += 1
+                _FAULTS[fault](self.surroundings, activity, log_file)
+
+    async def _let_it_settle(self, asked: asyncio.Event) -> None:
+        """
+        Wait until the queue is empty: everything is counted, or in the dead-letter queue.
+        """
+        print("Done writing; waiting for the queue to empty.", flush=True)
+        deadline = time.monotonic() + SETTLE_SECONDS_MAX
+        while time.monotonic() < deadline and not asked.is_set():
+            if not await asyncio.to_thread(self.surroundings.waiting):
+                return
+            await asyncio.sleep(0.5)
+
+    def _report(self, elapsed: float, service: Service) -> None:
+        events = _total(self.truth, EVENTS.name)
+        print(
+            f"{elapsed:4.0f} s: {self.log_files} log files written with {events} CodeCommit "
+            f"events; {_total(_counted(service.ledger), EVENTS.name)} counted so far",
+            flush=True,
+        )
+
+
+def _repeat_notification(surroundings: Surroundings, _: Activity, log_file: WrittenLogFile) -> None:
+    record = {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "eventTime": datetime.now(UTC).isoformat(),
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": BUCKET}, "object": {"key": log_file.key}},
+    }
+    surroundings.send(json.dumps({"Records": [record]}))
+
+
+def _repeat_events(
+    surroundings: Surroundings, activity: Activity, log_file: WrittenLogFile
+) -> None:
+    surroundings.put(activity.repeat(log_file, datetime.now(UTC)))
+
+
+def _truncate(surroundings: Surroundings, activity: Activity, log_file: WrittenLogFile) -> None:
+    surroundings.put(activity.truncated(log_file))
+
+
+def _send_foreign(surroundings: Surroundings, _: Activity, __: WrittenLogFile) -> None:
+    surroundings.send("Somebody else's message.")
+
+
+FAULT_SHARES = {
+    "repeated notification": 0.1,
+    "repeated events": 0.1,
+    "truncated log file": 0.05,
+    "foreign message": 0.05,
+}
+_FAULTS: dict[str, Callable[[Surroundings, Activity, WrittenLogFile], None]] = {
+    "repeated notification": _repeat_notification,
+    "repeated events": _repeat_events,
+    "truncated log file": _truncate,
+    "foreign message": _send_foreign,
+}
+
+
+def _counted(ledger: Ledger | None) -> Counter[Series]:
+    if ledger is None:
+        return Counter()
+    return Counter(
+        {
+            series: state.total.amount
+            for series, state in ledger.series.items()
+            if series.family in _COMPARED
+        }
+    )
+
+
+def _total(counts: Counter[Series], family: str) -> int:
+    return sum(count for series, count in counts.items() if series.family == family)
+
+
+def _summary(writer: Writer, service: Service, *, complete: bool) -> int:
+    """
+    Print what was written beside what was counted; 1 if they differ though all had arrived.
+    """
+    truth = Counter({one: count for one, count in writer.truth.items() if count})
+    counted = _counted(service.ledger)
+    print(f"\n{writer.log_files} log files written.{'':24}written   counted")
+    for family in COMPARED:
+        written, got = _total(truth, family.name), _total(counted, family.name)
+        print(f"  {family.name:48}{written:9}{got:10}")
+    for fault, times in writer.faults.items():
+        print(f"  {fault + ' (adds nothing)':48}{times:9}")
+    if writer.faults:
+        print(f"  {'messages in the dead-letter queue':48}{writer.surroundings.dead_letters():9}")
+    different = [one for one in truth.keys() | counted.keys() if truth[one] != counted[one]]
+    if not complete:
+        print("Stopped early: what was still on its way has not been counted.", flush=True)
+        return 0
+    if different:
+        print(f"{len(different)} series are wrong, for example {different[0]}.", flush=True)
+        return 1
+    print(f"All {len(truth)} series are right: written equals counted.", flush=True)
+    return 0

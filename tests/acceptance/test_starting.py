@@ -1,0 +1,129 @@
+"""
+What is missing at the start is named; what is wrong on the command line ends it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import oracle, records
+from tests.processes import clean_environment, run
+
+if TYPE_CHECKING:
+    from tests.conftest import Serve
+    from tests.processes import Exporter
+    from tests.servers import Trail
+
+TEXT = records.text(*records.push_pair("one", "refs/heads/a"))
+
+
+def complaints(exporter: Exporter, about: str) -> list[str]:
+    """
+    The lines of warning or error that name something.
+    """
+    levels = ("level=warning", "level=error")
+    return [
+        line
+        for line in exporter.log.splitlines()
+        if about in line and any(level in line for level in levels)
+    ]
+
+
+def test_the_queue_is_missing(serve: Serve, unlaid_trail: Trail) -> None:
+    """
+    A queue that does not exist is named and asked for again; once made, all goes on.
+    """
+    trail = unlaid_trail
+    trail.make_bucket()
+    exporter = serve(trail, "--metrics.new-series-hold", "0s")
+    exporter.until(lambda: bool(complaints(exporter, trail.queue)), "the missing queue is named")
+    status_before = exporter.get("/-/ready").status
+
+    trail.make_queues()
+    trail.announce()
+    exporter.ready()
+    trail.deliver(records.key(1), records.log_file(TEXT))
+    exporter.until(
+        lambda: exporter.scrape().totals() == oracle.count([TEXT]), "the push is counted"
+    )
+
+    assert 503 == status_before
+
+
+def test_the_bucket_is_missing(serve: Serve, unlaid_trail: Trail) -> None:
+    """
+    A bucket that does not exist is named and asked for again; once made, all goes on.
+    """
+    trail = unlaid_trail
+    trail.make_queues()
+    exporter = serve(trail, "--metrics.new-series-hold", "0s")
+    exporter.until(lambda: bool(complaints(exporter, trail.bucket)), "the missing bucket is named")
+    status_before = exporter.get("/-/ready").status
+
+    trail.make_bucket()
+    trail.announce()
+    exporter.ready()
+    trail.deliver(records.key(1), records.log_file(TEXT))
+    exporter.until(
+        lambda: exporter.scrape().totals() == oracle.count([TEXT]), "the push is counted"
+    )
+
+    assert 503 == status_before
+
+
+def test_a_stop_while_nothing_is_there(serve: Serve, unlaid_trail: Trail) -> None:
+    """
+    A process that still waits for its queue stops as readily as any other.
+    """
+    exporter = serve(unlaid_trail)
+    exporter.until(lambda: bool(complaints(exporter, unlaid_trail.queue)), "the queue is named")
+
+    assert 0 == exporter.terminate()
+
+
+QUEUE = ("--sqs.queue-url", "http://127.0.0.1:9/123456789012/queue")
+BUCKET = ("--s3.allowed-bucket", "bucket")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "named"),
+    [
+        (("serve", *BUCKET), {}, "--sqs.queue-url"),
+        (("serve", *QUEUE), {}, "--s3.allowed-bucket"),
+        (("serve", *QUEUE, *BUCKET, "--sqs.queue", "x"), {}, "--sqs.queue"),
+        (("serve", *QUEUE, *BUCKET, "--shutdown.grace", "soon"), {}, "--shutdown.grace"),
+        (("serve", *QUEUE, *BUCKET, "--log.level", "loud"), {}, "--log.level"),
+        (("serve", *QUEUE, *BUCKET, "--config.file", "no.yml"), {}, "no.yml"),
+        (
+            ("serve", *QUEUE, *BUCKET),
+            {"CODECOMMIT_EXPORTER_SHUTDOWN_GRACEFUL": "1s"},
+            "CODECOMMIT_EXPORTER_SHUTDOWN_GRACEFUL",
+        ),
+        (("observe",), {}, "observe"),
+        (("scan", "--format", "xml", "x"), {}, "--format"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wrong_option(arguments: tuple[str, ...], variables: dict[str, str], named: str) -> None:
+    """
+    A wrong option is one clear line that names it, and exit code 2.
+    """
+    ended = run(*arguments, environment=clean_environment(**variables))
+
+    lines = ended.stderr.decode().splitlines()
+    assert (2, b"") == (ended.returncode, ended.stdout)
+    assert [line for line in lines if named in line] == lines
+    assert 1 == len(lines)
+
+
+@pytest.mark.parametrize("command", ["serve", "demo", "scan"])
+def test_help(command: str) -> None:
+    """
+    Every command explains itself on standard output.
+    """
+    ended = run(command, "--help", environment=clean_environment())
+
+    assert (0, b"") == (ended.returncode, ended.stderr)
+    assert command in ended.stdout.decode()

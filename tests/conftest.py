@@ -1,0 +1,119 @@
+"""
+What every tier of tests may ask for.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from itertools import count
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from tests.processes import PROJECT, Exporter, clean_environment
+from tests.servers import AwsServer, Trail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_TRAILS = count(1)
+
+
+def needs(tool: str) -> str:
+    """
+    The path of a tool that some machines lack.
+
+    The test is skipped without it, and fails where REQUIRE_ALL says that nothing may be left
+    out.
+    """
+    path = shutil.which(tool)
+    if path is not None:
+        return path
+    if os.environ.get("REQUIRE_ALL"):
+        pytest.fail(f"{tool} is not installed")
+    pytest.skip(f"{tool} is not installed")
+
+
+@pytest.fixture
+def promtool() -> str:
+    """
+    Prometheus's own checker of pages and rules.
+    """
+    return needs("promtool")
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """
+    Real and documented CloudTrail data, read where it stands and never copied in.
+    """
+    data = PROJECT.parent / "shared" / "data"
+    if not data.is_dir():
+        pytest.skip("../shared/data is absent")
+    return data
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsServer]:
+    """
+    S3 and SQS of the whole test run.
+    """
+    with AwsServer(tmp_path_factory.mktemp("aws") / "log") as server:
+        yield server
+
+
+@pytest.fixture
+def unlaid_trail(aws: AwsServer) -> Iterator[Trail]:
+    """
+    A trail of the test's own, of which nothing exists yet.
+    """
+    trail = Trail(aws, f"trail-{next(_TRAILS)}")
+    yield trail
+    trail.close()
+
+
+@pytest.fixture
+def trail(unlaid_trail: Trail) -> Trail:
+    """
+    A trail of the test's own, whose messages come back after two seconds.
+    """
+    return unlaid_trail.lay(visibility_seconds=2)
+
+
+class Serve(Protocol):
+    """
+    Starts ``serve`` on a trail, with flags of the test's choice.
+    """
+
+    def __call__(self, trail: Trail, *flags: str) -> Exporter: ...
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """
+    Starts the exporter, again and again on the same ledger; none outlives the test.
+
+    Whatever a test does, the exporter has no excuse for a traceback. The logs are printed,
+    for pytest to show them when the test fails.
+    """
+    started: list[Exporter] = []
+
+    def start(trail: Trail, *flags: str) -> Exporter:
+        exporter = Exporter(
+            "serve",
+            *("--sqs.queue-url", trail.queue_url),
+            *("--s3.allowed-bucket", trail.bucket),
+            *("--state.directory", str(tmp_path / "state")),
+            *flags,
+            environment=clean_environment(**trail.aws.environment),
+        )
+        started.append(exporter)
+        return exporter
+
+    yield start
+    for exporter in started:
+        exporter.end()
+        print(exporter.log)  # noqa: T201
+    assert [] == [exporter.log for exporter in started if "Traceback" in exporter.log]
