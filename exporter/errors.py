@@ -138,7 +138,7 @@ class LogFileUnavailable(Transient):
     S3 did not hand over the log file.
     """
 
-    hint = "S3 is asked again when the message comes back."
+    hint = "See that S3 can be reached and that there are credentials."
     reason = "log_file_unavailable"
 
 

@@ -18,15 +18,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.exposition import generate_latest
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from exporter.aws.failures import FAILURES, described
 from exporter.cloudtrail import decode, delivery_minute_ms
 from exporter.config import ScanSettings
 from exporter.errors import ConfigError, ExporterError, LogFileUnavailable, OversizedLogFile
@@ -48,11 +49,11 @@ be called anything."""
 @dataclass(frozen=True, slots=True)
 class Source:
     """
-    One log file to scan: its address, and how to get its bytes.
+    One log file to scan: its address, and how to read its first so many bytes.
     """
 
     log_file: LogFile
-    read: Callable[[], bytes]
+    read: Callable[[int], bytes]
 
     def __str__(self) -> str:
         return str(self.log_file) if self.log_file.bucket else self.log_file.key
@@ -91,9 +92,10 @@ def scan(settings: ScanSettings) -> int:
 
 
 def _count(source: Source, findings: Findings, settings: ScanSettings) -> None:
-    body = source.read()
-    if len(body) > settings.s3.max_compressed_bytes:
-        raise OversizedLogFile(f"has {len(body)} bytes, the cap is --s3.max-compressed-bytes")
+    bytes_max = settings.s3.max_compressed_bytes
+    body = source.read(bytes_max + 1)
+    if len(body) > bytes_max:
+        raise OversizedLogFile(f"has more bytes than --s3.max-compressed-bytes, {bytes_max}")
     decoded = decode(body, inflated_bytes_max=settings.s3.max_inflated_bytes)
     delivered_ms = delivery_minute_ms(source.log_file.key)
     tally = findings.ledger.count(Reading(source.log_file, delivered_ms, decoded.events))
@@ -126,9 +128,10 @@ def _files(path: Path) -> Iterator[Source]:
                 yield Source(LogFile("", str(file)), partial(_read_file, file))
 
 
-def _read_file(path: Path) -> bytes:
+def _read_file(path: Path, bytes_max: int) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(bytes_max)
     except OSError as error:
         raise LogFileUnavailable(str(error.strerror or error)) from error
 
@@ -147,15 +150,15 @@ def _objects(url: str) -> Iterator[Source]:
                 if key.endswith(SUFFIXES):
                     get = partial(client.get_object, Bucket=bucket, Key=key)
                     yield Source(LogFile(bucket, key), partial(_read_object, get))
-    except (ClientError, BotoCoreError) as error:
-        raise ConfigError(f"{url}: {error}") from error
+    except FAILURES as error:
+        raise LogFileUnavailable(f"{url}: {described(error)[1]}") from error
 
 
-def _read_object(get: Callable[[], dict[str, object]]) -> bytes:
+def _read_object(get: Callable[[], Any], bytes_max: int) -> bytes:
     try:
-        body: bytes = get()["Body"].read()  # type: ignore[attr-defined]
-    except (ClientError, BotoCoreError) as error:
-        raise LogFileUnavailable(str(error)) from error
+        body: bytes = get()["Body"].read(bytes_max)
+    except FAILURES as error:
+        raise LogFileUnavailable(described(error)[1]) from error
     return body
 
 
@@ -224,18 +227,18 @@ def _print_json(findings: Findings) -> None:
 def _described(findings: Findings) -> Iterator[dict[str, object]]:
     for series, state in sorted(findings.ledger.series.items()):
         family = FAMILY[series.family]
-        described: dict[str, object] = {
+        line: dict[str, object] = {
             "metric": family.name,
             "labels": dict(zip(family.labels, series.labels, strict=True)),
         }
         if family.kind is Kind.COUNTER:
-            described["value"] = state.total.amount
+            line["value"] = state.total.amount
         elif family.kind is Kind.GAUGE:
-            described["value"] = state.total.amount / THOUSANDTHS
+            line["value"] = state.total.amount / THOUSANDTHS
         else:
-            described["count"] = state.total.observations
-            described["sum"] = state.total.amount / THOUSANDTHS
-        yield described
+            line["count"] = state.total.observations
+            line["sum"] = state.total.amount / THOUSANDTHS
+        yield line
 
 
 def _print_openmetrics(findings: Findings) -> None:

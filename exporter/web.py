@@ -135,7 +135,7 @@ class Web:
         """
         by_prometheus = SCRAPE_HEADER in request.headers
         self._scraped_by_prometheus |= by_prometheus
-        return by_prometheus or not self._scraped_by_prometheus
+        return request.method == "GET" and (by_prometheus or not self._scraped_by_prometheus)
 
     async def _healthy(self, _: web.Request) -> web.Response:
         return web.Response(text="Healthy.\n")

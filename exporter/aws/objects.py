@@ -16,10 +16,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiohttp import ClientError as ConnectionFailed
-from botocore.exceptions import BotoCoreError, ClientError
-
-from exporter.aws.session import described
+from exporter.aws.failures import FAILURES, described
 from exporter.errors import (
     BucketMissing,
     LogFileDenied,
@@ -33,7 +30,6 @@ from exporter.notifications import LogFile
 LOG_FILES_IN_HAND_MAX = 16
 BYTES_IN_HAND_MAX = 64 * 1024 * 1024
 
-_FAILURES = (ClientError, BotoCoreError, ConnectionFailed, TimeoutError)
 _MISSING = {"NoSuchKey", "NoSuchBucket", "404"}
 _DENIED = {"AccessDenied", "403", "AllAccessDisabled", "InvalidObjectState"}
 
@@ -104,7 +100,7 @@ class Objects:
             async with answer["Body"] as body, self._room.hold(self._size(answer, log_file)):
                 try:
                     content = await body.read()
-                except _FAILURES as error:
+                except FAILURES as error:
                     raise _unavailable(log_file, error) from error
                 yield content
 
@@ -121,7 +117,7 @@ class Objects:
         """
         try:
             await self._client.head_bucket(Bucket=bucket, **self._owner(bucket))
-        except _FAILURES as error:
+        except FAILURES as error:
             failure = _unavailable(LogFile(bucket, ""), error)
             if isinstance(failure, LogFileDenied):
                 return False
@@ -135,7 +131,7 @@ class Objects:
             answer: dict[str, Any] = await self._client.get_object(
                 Bucket=log_file.bucket, Key=log_file.key, **self._owner(log_file.bucket)
             )
-        except _FAILURES as error:
+        except FAILURES as error:
             raise _unavailable(log_file, error) from error
         return answer
 
@@ -153,8 +149,6 @@ class Objects:
 
 
 def _unavailable(log_file: LogFile, error: BaseException) -> LogFileUnavailable:
-    if not isinstance(error, (ClientError, BotoCoreError)):
-        return LogFileUnavailable(f"{log_file}: {type(error).__name__}")
     code, words = described(error)
     if code in _MISSING:
         return LogFileMissing(f"{log_file}: {words}")

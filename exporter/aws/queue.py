@@ -14,10 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import ClientError as ConnectionFailed
-from botocore.exceptions import BotoCoreError, ClientError
-
-from exporter.aws.session import described
+from exporter.aws.failures import FAILURES, described
 from exporter.errors import QueueDenied, QueueMissing, QueueUnavailable
 from exporter.grouping import Groups
 
@@ -31,7 +28,6 @@ _COUNTS = {
 }
 _MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _DENIED = {"AccessDenied", "AccessDeniedException"}
-_FAILURES = (ClientError, BotoCoreError, ConnectionFailed, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +137,7 @@ class Queue:
             attributes = await self._client.get_queue_attributes(
                 QueueUrl=answer["QueueUrl"], AttributeNames=[_COUNTS["visible"]]
             )
-        except _FAILURES as error:
+        except FAILURES as error:
             raise _unavailable(name, error) from error
         return int(attributes["Attributes"][_COUNTS["visible"]])
 
@@ -173,7 +169,7 @@ class Queue:
             answer: dict[str, Any] = await getattr(self._client, operation)(
                 QueueUrl=self.url, **parameters
             )
-        except _FAILURES as error:
+        except FAILURES as error:
             raise _unavailable(self.url, error) from error
         return answer
 
@@ -183,8 +179,6 @@ def _integer(text: str | None) -> int | None:
 
 
 def _unavailable(queue: str, error: BaseException) -> QueueUnavailable:
-    if not isinstance(error, (ClientError, BotoCoreError)):
-        return QueueUnavailable(f"queue {queue}: {type(error).__name__}")
     code, words = described(error)
     if code in _MISSING:
         return QueueMissing(f"queue {queue} does not exist")

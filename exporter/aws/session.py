@@ -17,7 +17,6 @@ from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from botocore.exceptions import BotoCoreError, ClientError
 
 Observe = Callable[[str, str, str], None]
 """Called with service, operation and the code of the answer; ``ok`` is success."""
@@ -76,18 +75,3 @@ class Session:
     def _unanswered(self, *, event_name: str, **_more: object) -> None:
         _, service, operation = event_name.split(".", 2)
         self._observe(service, operation, NO_ANSWER)
-
-
-def described(error: ClientError | BotoCoreError) -> tuple[str, str]:
-    """
-    An AWS error as its code and words of it that identify nobody.
-
-    The answer's own message names the caller's ARN where access is denied, and with it
-    often a person; the code says enough.
-    """
-    if isinstance(error, ClientError):
-        answer = error.response
-        code = str(answer.get("Error", {}).get("Code", "")) or "Unknown"
-        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return code, f"{error.operation_name} answered {code} (HTTP {status})"
-    return type(error).__name__, str(error)
