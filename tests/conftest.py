@@ -15,9 +15,10 @@ from tests.processes import PROJECT, Exporter, clean_environment
 from tests.servers import AwsServer, Trail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
+ABSENT = "../shared/data is absent"
 _TRAILS = count(1)
 
 
@@ -36,6 +37,20 @@ def needs(tool: str) -> str:
     pytest.skip(f"{tool} is not installed")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """
+    Where nothing may be left out, let a skipped test fail, whatever skipped it.
+
+    Only what reads data beside the project may be skipped: nobody can install that.
+    """
+    report = yield
+    if report.skipped and os.environ.get("REQUIRE_ALL") and ABSENT not in str(report.longrepr):
+        report.outcome = "failed"
+        report.longrepr = f"REQUIRE_ALL is set, and the test was skipped: {report.longrepr}"
+    return report
+
+
 @pytest.fixture
 def promtool() -> str:
     """
@@ -51,7 +66,7 @@ def shared_data() -> Path:
     """
     data = PROJECT.parent / "shared" / "data"
     if not data.is_dir():
-        pytest.skip("../shared/data is absent")
+        pytest.skip(ABSENT)
     return data
 
 
@@ -114,6 +129,6 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
     yield start
     for exporter in started:
-        exporter.end()
+        exporter.kill()
         print(exporter.log)  # noqa: T201
     assert [] == [exporter.log for exporter in started if "Traceback" in exporter.log]

@@ -245,15 +245,6 @@ class Exporter:
         self._process.terminate()
         return self._wait()
 
-    def end(self) -> None:
-        """
-        Stop the process if it runs, and kill it if it does not stop.
-        """
-        try:
-            self.terminate()
-        finally:
-            self.kill()
-
     def _wait(self) -> int:
         code = self._process.wait(timeout=60)
         self._reader.join()

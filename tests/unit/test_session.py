@@ -40,7 +40,7 @@ def answering(
     """
 
     def answer(**_: object) -> AioAWSResponse:
-        spelled = {name.replace("_", "-"): value for name, value in headers.items()}
+        spelled: Any = {name.replace("_", "-"): value for name, value in headers.items()}
         return AioAWSResponse("https://aws.invalid/", status, spelled, Raw(content))
 
     return answer

@@ -1,0 +1,223 @@
+"""
+What the HTTP endpoints answer, and when a scrape starts a hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from exporter import web
+from exporter.codecommit import event
+from exporter.ledger.memory import MemoryLedger
+from exporter.metrics import Holds
+from exporter.notifications import LogFile
+from exporter.tally import Reading
+from exporter.telemetry import Telemetry
+from exporter.web import SCRAPE_HEADER, Health, Web
+from tests.fakes import Clock
+from tests.processes import OPENMETRICS, TEXT, Page
+from tests.records import push
+
+HOLD_SECONDS = 10.0
+
+
+class Site:
+    """
+    The endpoints on a port of their own, and someone who asks them.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.clock = Clock()
+        self.health = Health()
+        self.holds = Holds(HOLD_SECONDS)
+        self.ledger = MemoryLedger(hold=True)
+        self.web = Web(Telemetry().registry, self.health, self.holds, now=self.clock)
+        self.addresses: list[str] = []
+        self._session = session
+
+    async def get(self, path: str, **headers: str) -> tuple[int, str, str]:
+        """
+        Ask with some headers; status, content type and text of the answer.
+        """
+        async with self._session.get(self.addresses[0] + path, headers=headers) as answer:
+            return answer.status, answer.headers["Content-Type"], await answer.text()
+
+    async def scrape(self, **headers: str) -> Page:
+        """
+        The page of metrics.
+        """
+        status, content_type, text = await self.get("/metrics", **headers)
+        assert 200 == status
+        return Page(text, content_type)
+
+    def open_ledger(self) -> None:
+        """
+        Let the endpoints have the ledger, with one push in it.
+        """
+        events = (event(push("tools", "refs/heads/main")),)
+        self.ledger.count(Reading(LogFile("trail", "one"), None, events))
+        self.web.ledger = self.ledger
+
+    def due_after(self, seconds: float) -> int:
+        """
+        How many series have been held long enough, so much later.
+        """
+        self.clock.seconds += seconds
+        return len(self.holds.due(self.clock()))
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    async with aiohttp.ClientSession() as session:
+        site = Site(session)
+        site.addresses = await site.web.start([("127.0.0.1", 0)])
+        yield site
+        await site.web.stop()
+
+
+async def test_no_page_before_the_ledger_is_open(site: Site) -> None:
+    """
+    A page without the ledger's families would look like a reset; there is none.
+    """
+    before, _, _ = await site.get("/metrics")
+    site.open_ledger()
+    after, _, _ = await site.get("/metrics")
+
+    assert (503, 200) == (before, after)
+
+
+@pytest.mark.parametrize("accept", [TEXT, OPENMETRICS])
+async def test_the_format_is_negotiated(site: Site, accept: str) -> None:
+    """
+    Prometheus gets the format it asks for, and both say the same.
+    """
+    site.open_ledger()
+    page = await site.scrape(Accept=accept)
+
+    assert page.content_type.startswith(accept.partition(";")[0])
+    assert "codecommit_events" in page.text
+    assert 0 == page.value("codecommit_events_total")
+
+
+async def test_a_hold_starts_with_the_first_scrape(site: Site) -> None:
+    """
+    Until a scrape has shown a series its hold has not begun.
+    """
+    site.open_ledger()
+    unseen = site.due_after(1000)
+    await site.scrape()
+    early = site.due_after(HOLD_SECONDS - 1)
+    due = site.due_after(1)
+
+    assert (0, 0) == (unseen, early)
+    assert due == sum(state.released_ms is None for state in site.ledger.series.values()) > 0
+
+
+async def test_a_second_scrape_does_not_start_it_again(site: Site) -> None:
+    """
+    The hold is counted from the first scrape, however many follow.
+    """
+    site.open_ledger()
+    await site.scrape()
+    site.due_after(HOLD_SECONDS - 1)
+    await site.scrape()
+
+    assert site.due_after(1) > 0
+
+
+async def test_a_look_by_hand_starts_no_hold_beside_prometheus(site: Site) -> None:
+    """
+    Once Prometheus scrapes, only what it was shown counts as shown.
+    """
+    site.web.ledger = site.ledger
+    await site.scrape(**{SCRAPE_HEADER: "10"})
+    site.open_ledger()
+    await site.scrape()
+    by_hand = site.due_after(HOLD_SECONDS)
+    await site.scrape(**{SCRAPE_HEADER: "10"})
+    by_prometheus = site.due_after(HOLD_SECONDS)
+
+    assert 0 == by_hand
+    assert 0 < by_prometheus
+
+
+async def test_a_head_request_shows_nothing(site: Site) -> None:
+    """
+    A request for headers alone has shown no series.
+    """
+    site.open_ledger()
+    async with aiohttp.request("HEAD", site.addresses[0] + "/metrics") as answer:
+        status = answer.status
+
+    assert 200 == status
+    assert 0 == site.due_after(HOLD_SECONDS)
+
+
+async def test_healthy_whatever_is_in_the_way(site: Site) -> None:
+    """
+    The process lives, ready or not.
+    """
+    site.health.set("queue", "does not answer")
+
+    assert 200 == (await site.get("/-/healthy"))[0]
+
+
+async def test_ready_names_what_is_in_the_way(site: Site) -> None:
+    """
+    Not ready is 503 with the reasons; ready is 200.
+    """
+    site.health.set("queue log-files", "does not answer")
+    status, _, text = await site.get("/-/ready")
+    site.health.set("queue log-files", None)
+    site.health.set("never set", None)
+    ready, _, _ = await site.get("/-/ready")
+
+    assert (503, 200) == (status, ready)
+    assert "queue log-files: does not answer" in text
+
+
+async def test_the_page_for_people(site: Site) -> None:
+    """
+    It links to the metrics, says what is in the way, and takes no markup from outside.
+    """
+    site.health.set("queue", "<script>alert(1)</script>")
+    _, content_type, waiting = await site.get("/")
+    site.health.set("queue", None)
+    site.open_ledger()
+    _, _, ready = await site.get("/")
+
+    assert content_type.startswith("text/html")
+    assert 'href="/metrics"' in waiting
+    assert "not open yet" in waiting
+    assert "<script>" not in waiting
+    assert "Ready." in ready
+
+
+async def test_several_addresses(site: Site) -> None:
+    """
+    Each address that is asked for is listened on, and told as a URL.
+    """
+    other = Web(Telemetry().registry, site.health, site.holds)
+    addresses = await other.start([("127.0.0.1", 0), ("127.0.0.1", 0)])
+    async with aiohttp.ClientSession() as session:
+        statuses = [(await session.get(f"{url}/-/healthy")).status for url in addresses]
+    await other.stop()
+
+    assert [200, 200] == statuses
+
+
+def test_an_ipv6_address_is_told_in_brackets() -> None:
+    """
+    The URL in the log can be opened as it stands.
+    """
+    assert "http://[::1]:10112" == web._url(("::1", 10112, 0, 0))
+
+
+async def test_stopping_what_never_started() -> None:
+    """
+    Endpoints that were never up may be stopped.
+    """
+    await Web(Telemetry().registry, Health(), Holds(0)).stop()
