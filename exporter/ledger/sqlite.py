@@ -156,6 +156,7 @@ class SqliteLedger:
         self._repositories = 0
         self._bytes = 0
         self._series: dict[Series, SeriesState] = {}
+        self._in_doubt = False
         self._writable = True
         self._closed = False
 
@@ -218,9 +219,9 @@ class SqliteLedger:
         """
         Count one reading's events and keep the result; see ``Ledger``.
         """
-        self._hashes.append(log_file_hash(reading.log_file))
         if reading.events:
             return await self._groups.submit(reading)
+        self._hashes.append(log_file_hash(reading.log_file))
         if len(self._hashes) >= HASHES_WAITING_MAX:
             await self._undisturbed(self._write([]))
         return Tally()
@@ -278,7 +279,7 @@ class SqliteLedger:
                     partial(self._count, readings, hashes, self._now_ms())
                 )
             except BaseException:
-                self._hashes = hashes + self._hashes
+                self._hashes = (hashes + self._hashes)[:HASHES_WAITING_MAX]
                 raise
             self._series.update(changed)
             return tallies
@@ -328,7 +329,12 @@ class SqliteLedger:
                 self._start()
             self._check_format()
             self._forget_outgrown_families()
-            self._load()
+            if not self._hold:
+                self._db.execute(
+                    "UPDATE series SET released_ms = ? WHERE released_ms IS NULL",
+                    (self._now_ms(),),
+                )
+        self._load()
 
     def _close(self) -> None:
         if hasattr(self, "_db"):
@@ -388,10 +394,6 @@ class SqliteLedger:
             )
             if family in FAMILY
         }
-        if not self._hold:
-            held = released_series(self._series, self._series, now_ms=self._now_ms())
-            self._upsert_series(held)
-            self._series.update(held)
         (self._repositories,) = self._db.execute("SELECT count(*) FROM repository").fetchone()
         self._measure()
 
@@ -406,12 +408,19 @@ class SqliteLedger:
     def _transaction(self) -> Iterator[None]:
         """
         All of the block or nothing of it.
+
+        Which of the two it was is not certain where the commit itself fails. What memory
+        holds is therefore read again from the file before the next transaction.
         """
+        if self._in_doubt:
+            self._load()
+            self._in_doubt = False
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._db.execute("COMMIT")
         except BaseException:
+            self._in_doubt = True
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
@@ -422,18 +431,15 @@ class SqliteLedger:
         """
         The transaction: look up, remember, add.
         """
-        floor_ms, periods = self._floor_ms, set(self._periods)
-        try:
-            with self._transaction():
-                self._raise_floor(now_ms)
-                memory = _Memory(self._db, self._born_ms, self._floor_ms, self._periods, now_ms)
-                tallies = [tally(reading, memory, now_ms) for reading in readings]
-                changed = changed_series(self._series, tallies, now_ms=now_ms, hold=self._hold)
-                self._upsert_series(changed)
-                self._keep_hashes(hashes, now_ms // DAY_MS)
-        except BaseException:
-            self._floor_ms, self._periods = floor_ms, periods
-            raise
+        with self._transaction():
+            self._raise_floor(now_ms)
+            memory = _Memory(self._db, self._born_ms, self._floor_ms, self._periods, now_ms)
+            tallies = [tally(reading, memory, now_ms) for reading in readings]
+            changed = changed_series(self._series, tallies, now_ms=now_ms, hold=self._hold)
+            self._upsert_series(changed)
+            # A file counts as read by the transaction that counts its events, not before.
+            own = [log_file_hash(reading.log_file) for reading in readings]
+            self._keep_hashes([*hashes, *own], now_ms // DAY_MS)
         self._repositories += memory.learnt
         self._measure()
         return tallies, changed

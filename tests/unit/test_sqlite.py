@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
@@ -38,6 +38,24 @@ class Clock:
 
     def __call__(self) -> float:
         return self.seconds
+
+
+class Liar:
+    """
+    A connection that keeps a commit and says that it failed.
+    """
+
+    def __init__(self, honest: sqlite3.Connection) -> None:
+        self._honest = honest
+
+    def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+        cursor = self._honest.execute(statement, *parameters)
+        if statement == "COMMIT":
+            raise sqlite3.OperationalError("disk I/O error")
+        return cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._honest, name)
 
 
 class OpenLedger(Protocol):
@@ -293,6 +311,44 @@ async def test_a_commit_that_fails_changes_nothing(open_ledger: OpenLedger) -> N
 
     assert (before, False) == failed
     assert (2, True) == (events_total(ledger), ledger.writable)
+
+
+async def test_a_commit_of_unknown_outcome_is_looked_up(open_ledger: OpenLedger) -> None:
+    """
+    A commit that reports a failure and yet was kept is neither lost nor counted twice.
+    """
+    ledger = await open_ledger()
+    await ledger.commit(reading(at(BIRTH)))
+    honest = ledger._db
+    ledger._db = Liar(honest)  # type: ignore[assignment]
+    doubtful = reading(at(BIRTH + 1))
+    with pytest.raises(LedgerUnavailable):
+        await ledger.commit(doubtful)
+    ledger._db = honest
+    tally = await ledger.commit(doubtful)
+    await ledger.commit(reading(at(BIRTH + 2)))
+
+    assert 1 == tally.repeated
+    assert 3 == events_total(ledger)
+
+
+async def test_a_file_is_read_when_its_events_are_counted(
+    open_ledger: OpenLedger, path: Path
+) -> None:
+    """
+    The address of a file whose events could not be committed is not kept.
+    """
+    ledger = await open_ledger()
+    ledger._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(LedgerUnavailable):
+        await ledger.commit(reading(at(BIRTH), key="failed.json.gz"))
+    ledger._db.execute("PRAGMA query_only = OFF")
+    await ledger.commit(reading(at(BIRTH), key="counted.json.gz"))
+    with sqlite3.connect(path) as db:
+        kept = [one for (one,) in db.execute("SELECT hash FROM log_file")]
+    db.close()
+
+    assert [sqlite.log_file_hash(LogFile("trail", "counted.json.gz"))] == kept
 
 
 async def test_a_release_that_fails_releases_nothing(open_ledger: OpenLedger) -> None:
