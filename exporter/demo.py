@@ -247,6 +247,10 @@ class Writer:
         Write until asked to stop or the duration is over; then let what is left be counted.
         """
         options = self.settings.demo
+        hold = self.settings.metrics.new_series_hold
+        for address in await service.listening():
+            print(f"Metrics: {address}/metrics (a new series shows 0 for {hold:g} s first)")
+        print("Ctrl-C ends the demo.", flush=True)
         activity = Activity(options.seed)
         chance = random.Random(options.seed)  # noqa: S311 - invents faults, guards nothing
         started = time.monotonic()

@@ -90,7 +90,7 @@ class Service:
         self._holds = Holds(settings.metrics.new_series_hold)
         self.telemetry = Telemetry()
         self._web = Web(self.telemetry.registry, self._health, self._holds)
-        self.addresses: list[str] = []
+        self._addresses: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         self.ledger: Ledger | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -107,6 +107,12 @@ class Service:
             await until(stop, self._work())
         self.telemetry.stopped()
 
+    async def listening(self) -> list[str]:
+        """
+        The URLs of the endpoints; waits until they are up.
+        """
+        return await self._addresses
+
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
         """
@@ -114,11 +120,12 @@ class Service:
         """
         addresses = self._settings.web.listen_address
         try:
-            self.addresses = await self._web.start([(one.host, one.port) for one in addresses])
+            listening = await self._web.start([(one.host, one.port) for one in addresses])
         except OSError as error:
             raise ConfigError(f"--web.listen-address: {error.strerror or error}") from error
-        for address in self.addresses:
+        for address in listening:
             self.telemetry.listening(address)
+        self._addresses.set_result(listening)
         try:
             yield
         finally:
