@@ -230,12 +230,11 @@ def _owner(record: Record, arns: tuple[tuple[Any, Repository], ...]) -> str:
     """
     The account that owns the repository; the caller's account is another matter.
     """
-    candidates = [record.get("recipientAccountId")]
+    candidates = [_text(record, "recipientAccountId")]
     if arns:
         entry, repository = arns[0]
         candidates = [_text(entry, "accountId"), repository.account_id, *candidates]
-    valid = (text for text in candidates if isinstance(text, str) and _ACCOUNT.fullmatch(text))
-    return next(valid, INVALID)
+    return _bounded(_ACCOUNT, next(filter(None, candidates), None))
 
 
 def _repository_name(record: Record, arns: tuple[tuple[Any, Repository], ...]) -> str:

@@ -378,7 +378,7 @@ def _summary(writer: Writer, service: Service, *, complete: bool) -> int:
     if writer.faults:
         print(f"  {'messages in the dead-letter queue':48}{writer.surroundings.dead_letters():9}")
     different = [one for one in truth.keys() | counted.keys() if truth[one] != counted[one]]
-    if not complete:
+    if different and not complete:
         print("Stopped early: what was still on its way has not been counted.", flush=True)
         return 0
     if different:

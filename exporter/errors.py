@@ -25,6 +25,11 @@ from and is kept as the cause.
 
 from __future__ import annotations
 
+_CREDENTIALS = (
+    "Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from AWS_PROFILE, or "
+    "from the role of the pod, task or instance."
+)
+
 
 class ExporterError(Exception):
     """
@@ -99,7 +104,7 @@ class QueueUnavailable(Transient):
     SQS did not answer, or refused.
     """
 
-    hint = "SQS is asked again; see that it can be reached and that there are credentials."
+    hint = f"See that SQS can be reached. {_CREDENTIALS}"
     reason = "queue_unavailable"
 
 
@@ -138,7 +143,7 @@ class LogFileUnavailable(Transient):
     S3 did not hand over the log file.
     """
 
-    hint = "See that S3 can be reached and that there are credentials."
+    hint = f"See that S3 can be reached. {_CREDENTIALS}"
     reason = "log_file_unavailable"
 
 

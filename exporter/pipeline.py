@@ -98,6 +98,6 @@ class Pipeline:
                     loop = asyncio.get_running_loop()
                     decoded = await loop.run_in_executor(self._thread, work)
         except (MalformedLogFile, OversizedLogFile) as error:
-            raise type(error)(f"{log_file} {error}") from error
+            raise type(error)(f"{log_file}: {error}") from error
         self._telemetry.log_file_decoded(decoded)
         return decoded

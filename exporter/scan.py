@@ -74,7 +74,7 @@ class Findings:
 
 def scan(settings: ScanSettings) -> int:
     """
-    Scan every path and print the findings; 1 if a file could not be read.
+    Scan every path and print the findings; 1 if a file could not be read, or none was found.
 
     Raises:
         ConfigError: A path is not there.
@@ -88,6 +88,9 @@ def scan(settings: ScanSettings) -> int:
             findings.failed += 1
             print(f"{source}: {error}", file=sys.stderr)
     _PRINTERS[settings.format](findings)
+    if not findings.log_files and not findings.failed:
+        print(f"no log files found (names that end in {' or '.join(SUFFIXES)})", file=sys.stderr)
+        return 1
     return 1 if findings.failed else 0
 
 
@@ -141,6 +144,8 @@ def _objects(url: str) -> Iterator[Source]:
     The log files below an S3 prefix.
     """
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise ConfigError(f"{url}: names no bucket; write s3://bucket/prefix")
     try:
         client = boto3.client("s3", region_name=os.environ.get("AWS_REGION"))
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)

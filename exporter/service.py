@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import re
 import signal
@@ -86,7 +87,7 @@ class Service:
 
     def __init__(self, settings: ServeSettings) -> None:
         self._settings = settings
-        self._health = Health({"ledger": "not open yet", "queue": "not asked yet"})
+        self._health = Health({"ledger": "not open yet", "start": "not everything has answered"})
         self._holds = Holds(settings.metrics.new_series_hold)
         self.telemetry = Telemetry()
         self._web = Web(self.telemetry.registry, self._health, self._holds)
@@ -122,7 +123,13 @@ class Service:
         try:
             listening = await self._web.start([(one.host, one.port) for one in addresses])
         except OSError as error:
-            raise ConfigError(f"--web.listen-address: {error.strerror or error}") from error
+            wanted = ", ".join(map(str, addresses))
+            raise ConfigError(
+                f"--web.listen-address: cannot listen on {wanted} ({os.strerror(error.errno)}); "
+                "choose another port or host, port 0 picks a free one"
+                if error.errno and error.errno > 0
+                else f"--web.listen-address: cannot listen on {wanted}: no such host"
+            ) from error
         for address in listening:
             self.telemetry.listening(address)
         self._addresses.set_result(listening)
@@ -204,7 +211,7 @@ class Service:
             self._check_bucket(objects, bucket.name) for bucket in self._settings.s3.allowed_bucket
         ]
         await asyncio.gather(*checks)
-        self._health.set("queue", None)
+        self._health.set("start", None)
         self.telemetry.ready()
 
     async def _check_bucket(self, objects: Objects, bucket: str) -> None:

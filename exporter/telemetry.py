@@ -241,8 +241,8 @@ METRICS = (
     Metric(
         "codecommit_exporter_queue_messages",
         Kind.GAUGE,
-        "About how many messages a queue holds, by state; dead_letter is its dead-letter "
-        "queue, where that may be read.",
+        "About how many messages a queue holds, by state, asked every 30 seconds; dead_letter is "
+        "its dead-letter queue, where that may be read.",
         ("queue", "state"),
     ),
     Metric(

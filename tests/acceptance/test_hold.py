@@ -49,8 +49,10 @@ def test_zero_comes_first(serve: Serve, pushed: Trail) -> None:
     """
     All series of a push are there at 0, on more than one page, then at their value.
     """
-    pages = pages_until(serve(pushed, *HOLD), PUSHED)
+    exporter = serve(pushed, *HOLD)
+    pages = pages_until(exporter, PUSHED)
 
+    assert 0 == exporter.terminate()
     steps = [page.totals() for page in pages if page.totals() != NOTHING]
     assert [ZERO, PUSHED] == [step for step in (ZERO, PUSHED) if step in steps]
     assert [PUSHED] == [step for step in steps if step != ZERO]

@@ -92,8 +92,9 @@ def test_the_landing_page_leads_to_the_metrics(exporter: Exporter) -> None:
     Whoever opens the address in a browser finds the way, and health is told to anyone.
     """
     landing = exporter.get("/")
+    healthy, nowhere = exporter.get("/-/healthy"), exporter.get("/nowhere")
 
+    assert 0 == exporter.terminate()
     assert 200 == landing.status
     assert "/metrics" in landing.text
-    assert 200 == exporter.get("/-/healthy").status
-    assert 404 == exporter.get("/nowhere").status
+    assert (200, 404) == (healthy.status, nowhere.status)

@@ -237,10 +237,10 @@ def test_a_resource_arn_of_another_service_names_no_repository() -> None:
         ([{"ARN": arn("tools"), "accountId": OWNER}], OTHER, OWNER),
         ([{"ARN": arn("tools", account=OTHER), "accountId": OWNER}], OTHER, OWNER),
         ([{"ARN": arn("tools")}], OTHER, OWNER),
-        ([{"ARN": arn("tools"), "accountId": "12"}], OTHER, OWNER),
+        ([{"ARN": arn("tools"), "accountId": "12"}], OTHER, INVALID),
         ([{"ARN": arn("tools"), "accountId": int(OTHER)}], OTHER, OWNER),
         ([{"ARN": arn("tools", account="")}], OTHER, OTHER),
-        ([{"ARN": arn("tools", account="x"), "accountId": None}], OTHER, OTHER),
+        ([{"ARN": arn("tools", account="x"), "accountId": None}], OTHER, INVALID),
         ([{"ARN": f"arn:aws:kms:{REGION}:{OWNER}:key/1", "accountId": OWNER}], OTHER, OTHER),
         (
             [
@@ -265,6 +265,8 @@ def test_the_account_is_the_one_that_owns_the_repository(
 ) -> None:
     """
     The CodeCommit resource tells it, by accountId or ARN; else who received the record.
+
+    As with the repository, the first place that has one decides, also where it is invalid.
 
     The caller's account, a valid one in each of these, is never asked.
     """

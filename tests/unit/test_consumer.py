@@ -326,6 +326,58 @@ async def test_nothing_is_received_after_a_stop(consumption: Consumption) -> Non
     assert 0 == road.sqs.handed_out
 
 
+async def test_what_arrives_during_a_stop_is_given_back(consumption: Consumption) -> None:
+    """
+    Messages of the last receive are released at once: nobody else could see them for long.
+    """
+    road = consumption.road
+    gate = road.edge.close("receive_message")
+    ids = {road.announce("one"), road.announce("two")}
+    async with consumption.running():
+        await until(lambda: bool(road.edge.calls), "the queue has been asked")
+        asyncio.get_running_loop().call_later(0.01, gate.set)
+    await consumption.consumer.drain(0.1)
+
+    assert {"released": 2} == consumption.ended
+    assert 0 == consumption.in_hand
+    assert ids == set(road.sqs.messages)
+    assert set() == road.sqs.in_flight
+
+
+async def test_a_last_receive_may_fail(consumption: Consumption) -> None:
+    """
+    A stop comes while the queue is failing, and ends all the same.
+    """
+    road = consumption.road
+    gate = road.edge.close("receive_message")
+    road.edge.fail("receive_message", no_connection())
+    async with consumption.running():
+        await until(lambda: bool(road.edge.calls), "the queue has been asked")
+        asyncio.get_running_loop().call_later(0.01, gate.set)
+    await consumption.consumer.drain(0.1)
+
+    assert {} == consumption.ended
+
+
+async def test_a_stop_waits_for_the_last_receive_for_a_while_only(
+    consumption: Consumption, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A long poll may last much longer than a stop.
+    """
+    monkeypatch.setattr(module, "LAST_RECEIVE_SECONDS", 0.01)
+    road = consumption.road
+    gate = road.edge.close("receive_message")
+    road.announce("one")
+    async with asyncio.timeout(1), consumption.running():
+        await until(lambda: bool(road.edge.calls), "the queue has been asked")
+    gate.set()
+    await idle()
+
+    assert 0 == road.sqs.handed_out
+    assert {} == consumption.ended
+
+
 async def test_what_is_not_finished_in_time_is_released(consumption: Consumption) -> None:
     """
     At the end of the grace period what is left in hand is given back, for others to receive.

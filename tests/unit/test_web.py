@@ -4,10 +4,13 @@ What the HTTP endpoints answer, and when a scrape starts a hold.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
 
 from exporter import web
 from exporter.codecommit import event
@@ -34,7 +37,8 @@ class Site:
         self.health = Health()
         self.holds = Holds(HOLD_SECONDS)
         self.ledger = MemoryLedger(hold=True)
-        self.web = Web(Telemetry().registry, self.health, self.holds, now=self.clock)
+        self.registry = Telemetry().registry
+        self.web = Web(self.registry, self.health, self.holds, now=self.clock)
         self.addresses: list[str] = []
         self._session = session
 
@@ -156,6 +160,95 @@ async def test_a_head_request_shows_nothing(site: Site) -> None:
     assert 0 == site.due_after(HOLD_SECONDS)
 
 
+class HangUp(Collector):
+    """
+    A scraper that is gone before its answer is written: looked at, it closes the connection.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> list[Metric]:
+        runner = self._site.web._runner
+        assert runner is not None
+        assert runner.server is not None
+        for connection in runner.server.connections:
+            assert connection.transport is not None
+            connection.transport.close()
+        return []
+
+
+async def test_an_answer_that_was_not_written_starts_no_hold(site: Site) -> None:
+    """
+    A scraper that hung up has seen nothing, not even that Prometheus scrapes here.
+    """
+    site.open_ledger()
+    hang_up = HangUp(site)
+    site.registry.register(hang_up)
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await site.scrape(**{SCRAPE_HEADER: "10"})
+    site.registry.unregister(hang_up)
+    unseen = site.due_after(HOLD_SECONDS)
+    await site.scrape()
+
+    assert 0 == unseen
+    assert 0 < site.due_after(HOLD_SECONDS)
+
+
+async def test_a_refused_scrape_starts_no_hold(site: Site) -> None:
+    """
+    A scrape that came before the ledger was open has shown nothing.
+    """
+    await site.get("/metrics", **{SCRAPE_HEADER: "10"})
+    site.open_ledger()
+
+    assert 0 == site.due_after(HOLD_SECONDS)
+
+
+async def test_what_is_born_during_a_hold_has_a_hold_of_its_own(site: Site) -> None:
+    """
+    A series counts as shown from the first page that had it.
+    """
+    site.open_ledger()
+    await site.scrape()
+    first = site.due_after(HOLD_SECONDS)
+    events = (event(push("web", "refs/heads/main")),)
+    site.ledger.count(Reading(LogFile("trail", "two"), None, events))
+    await site.scrape()
+    still = site.due_after(HOLD_SECONDS - 1)
+
+    assert 0 < first == still
+    assert first < site.due_after(1)
+
+
+async def test_a_released_series_shows_its_value(site: Site) -> None:
+    """
+    What is held is 0 on the page, what has been released is what the ledger holds.
+    """
+    site.open_ledger()
+    held = await site.scrape()
+    await site.ledger.release(list(site.ledger.series))
+    released = await site.scrape()
+
+    assert (0, 1) == (
+        held.value("codecommit_pushes_total"),
+        released.value("codecommit_pushes_total"),
+    )
+
+
+async def test_an_odd_wish_is_answered_in_plain_text(site: Site) -> None:
+    """
+    Whatever the Accept header says, there is a page.
+    """
+    site.open_ledger()
+    page = await site.scrape(Accept="application/openmetrics-text; version=nonsense")
+
+    assert page.content_type.startswith("text/plain")
+
+
 async def test_healthy_whatever_is_in_the_way(site: Site) -> None:
     """
     The process lives, ready or not.
@@ -192,6 +285,7 @@ async def test_the_page_for_people(site: Site) -> None:
     assert content_type.startswith("text/html")
     assert 'href="/metrics"' in waiting
     assert "not open yet" in waiting
+    assert "<li>queue: &lt;script&gt;alert(1)&lt;/script&gt;</li>" in waiting
     assert "<script>" not in waiting
     assert "Ready." in ready
 
@@ -207,6 +301,30 @@ async def test_several_addresses(site: Site) -> None:
     await other.stop()
 
     assert [200, 200] == statuses
+
+
+async def test_an_address_that_is_taken(site: Site) -> None:
+    """
+    Listening where something else listens already fails, and can be tidied up.
+    """
+    port = int(site.addresses[0].rpartition(":")[2])
+    other = Web(Telemetry().registry, site.health, site.holds)
+    with pytest.raises(OSError, match="address already in use"):
+        await other.start([("127.0.0.1", port)])
+    await other.stop()
+
+    assert 200 == (await site.get("/-/healthy"))[0]
+
+
+async def test_an_idle_connection_holds_up_no_stop(site: Site) -> None:
+    """
+    Prometheus keeps its connection open between scrapes; a stop does not wait for the next.
+    """
+    await site.get("/-/healthy")
+    await asyncio.wait_for(site.web.stop(), web.SHUTDOWN_SECONDS / 2)
+
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await site.get("/-/healthy")
 
 
 def test_an_ipv6_address_is_told_in_brackets() -> None:
