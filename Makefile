@@ -16,8 +16,9 @@ help:
 	@echo "make bench  print what decoding costs beside its floor"
 	@echo "make docs   write the generated tables again"
 
-# The lock file names every package with its hashes; uv installs nothing else. It is itself
-# fetched once, at a fixed version, by the pip that comes with Python.
+# The lock file names every package the program and its tests use, with its hashes. uv itself
+# is fetched once, at a fixed version, by the pip that comes with Python, and the build backend
+# at the version that pyproject.toml allows.
 $(VENV)/.synced: pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one with make PYTHON=...")'
 	@echo "Setting up $(VENV), which takes a moment the first time."

@@ -70,7 +70,8 @@ def decode(body: bytes, *, inflated_bytes_max: int) -> Decoded:
     text = inflate(body, inflated_bytes_max=inflated_bytes_max)
     events: list[Event] = []
     invalid = 0
-    for record in _records(text):
+    # The checksum of gzip proves that the text is whole; plain text must be read to its end.
+    for record in _records(text, proven_whole=body.startswith(_GZIP)):
         try:
             if record is None:
                 invalid += 1
@@ -89,7 +90,7 @@ def inflate(body: bytes, *, inflated_bytes_max: int) -> bytes:
 
     Raises:
         MalformedLogFile: The gzip stream is cut, damaged or followed by something else.
-        OversizedLogFile: The text is larger than the cap; at most the cap is held meanwhile.
+        OversizedLogFile: The text is larger than the cap; inflating stops there.
     """
     if not body.startswith(_GZIP):
         if len(body) > inflated_bytes_max:
@@ -173,11 +174,11 @@ def _looks_like_log_file(text: bytes) -> bool:
     )
 
 
-def _records(text: bytes) -> Iterable[Record | None]:
+def _records(text: bytes, *, proven_whole: bool) -> Iterable[Record | None]:
     """
     The records that name CodeCommit, decoded; None stands for one that cannot be read.
     """
-    if not _names_codecommit(text) and _looks_like_log_file(text):
+    if proven_whole and not _names_codecommit(text) and _looks_like_log_file(text):
         return ()
     try:
         slices = _file.decode(text).Records

@@ -33,9 +33,6 @@ from exporter.errors import ConfigError
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
-    from yaml.nodes import MappingNode, ScalarNode, SequenceNode
-
-    Node = MappingNode | ScalarNode | SequenceNode
 
 from exporter.values import (
     PROGRAM,

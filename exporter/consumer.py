@@ -90,7 +90,7 @@ class Consumer:
                 with self._telemetry.stage("receive"):
                     messages = await self._receive()
             except QueueUnavailable as error:
-                self._answered("does not answer")
+                self._answered(str(error))
                 seconds = backoff.next_seconds()
                 self._telemetry.queue_failed(error, retry_seconds=seconds)
                 await asyncio.sleep(seconds)
@@ -133,7 +133,10 @@ class Consumer:
                 self._telemetry.messages_received(
                     self._queue.name, [message.sent_ms for message in call.result()]
                 )
-                await asyncio.gather(*map(self._release, call.result()))
+                if releases := [
+                    asyncio.ensure_future(self._release(message)) for message in call.result()
+                ]:
+                    await asyncio.wait(releases, timeout=LAST_RECEIVE_SECONDS)
             call.cancel()
             raise
 

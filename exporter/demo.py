@@ -141,6 +141,7 @@ def _aws() -> Iterator[str]:
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_EC2_METADATA_DISABLED="true",
         NO_PROXY=HOST,
+        no_proxy=HOST,
     )
     try:
         yield endpoint

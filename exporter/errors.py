@@ -170,5 +170,8 @@ class LedgerUnavailable(Transient):
     The ledger could not commit; nothing was counted and nothing is deleted from the queue.
     """
 
-    hint = "Look at the free space and permissions of the state directory."
+    hint = (
+        "See that the state directory is a folder with free space that can be written, and "
+        "that the file there is the ledger."
+    )
     reason = "ledger_unavailable"

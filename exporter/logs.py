@@ -63,7 +63,10 @@ class _Lines(logging.Formatter):
         if record.name != LOG.name:
             fields["logger"] = record.name
         fields.update(getattr(record, "fields", {}))
-        if record.exc_info:
+        if record.exc_info and not record.name.startswith(LOG.name):
+            # A library's error quotes AWS, and AWS quotes the caller's ARN.
+            fields["error"] = getattr(record.exc_info[0], "__name__", "")
+        elif record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         return fields
 

@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -25,7 +26,14 @@ from exporter.tally import Reading
 from exporter.telemetry import Telemetry
 
 INLINE_BYTES_MAX = 64 * 1024
-"""A larger log file is decoded in a thread, one at a time, so that nothing else waits."""
+INLINE_INFLATED_BYTES_MAX = 1024 * 1024
+"""A log file larger than this, compressed or inflated, is decoded in a thread, one at a time.
+
+The event loop then goes on in turns with it, and a small file that inflates to a huge one
+cannot hold it up."""
+
+FUTURE_MS_MAX = 15 * 60 * 1000
+"""An announcement from further ahead of the clock than this tells no time of delivery."""
 
 
 class Pipeline:
@@ -79,7 +87,7 @@ class Pipeline:
         fetching = self._objects.fetch(log_file)
         async with self._telemetry.entering("fetch", fetching) as body:
             decoded = await self._decode(log_file, body)
-            delivered_ms = log_file.announced_ms or delivery_minute_ms(log_file.key)
+            delivered_ms = _delivered_ms(log_file, time.time() * 1000)
             with self._telemetry.stage("commit"):
                 tally = await self._ledger.commit(Reading(log_file, delivered_ms, decoded.events))
         self._telemetry.log_file_counted(log_file, delivered_ms, decoded, tally)
@@ -92,12 +100,33 @@ class Pipeline:
         work = partial(decode, body, inflated_bytes_max=self._inflated_bytes_max)
         try:
             with self._telemetry.stage("decode"):
-                if len(body) <= INLINE_BYTES_MAX:
-                    decoded = work()
-                else:
+                decoded = self._decoded_inline(body)
+                if decoded is None:
                     loop = asyncio.get_running_loop()
                     decoded = await loop.run_in_executor(self._thread, work)
         except (MalformedLogFile, OversizedLogFile) as error:
             raise type(error)(f"{log_file}: {error}") from error
         self._telemetry.log_file_decoded(decoded)
         return decoded
+
+    def _decoded_inline(self, body: bytes) -> Decoded | None:
+        """
+        The events of a small log file, at once; None for one that is too large for that.
+        """
+        if len(body) > INLINE_BYTES_MAX:
+            return None
+        inflated_bytes_max = min(INLINE_INFLATED_BYTES_MAX, self._inflated_bytes_max)
+        try:
+            return decode(body, inflated_bytes_max=inflated_bytes_max)
+        except OversizedLogFile:
+            return None
+
+
+def _delivered_ms(log_file: LogFile, now_ms: float) -> int | None:
+    """
+    When a log file was delivered: when S3 announced it, else the minute in its name.
+    """
+    announced_ms = log_file.announced_ms
+    if announced_ms is not None and announced_ms <= now_ms + FUTURE_MS_MAX:
+        return announced_ms
+    return delivery_minute_ms(log_file.key)

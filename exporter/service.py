@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from botocore.exceptions import NoRegionError
+from botocore.exceptions import BotoCoreError, NoRegionError
 
 from exporter.aws.objects import Objects
 from exporter.aws.queue import Queue
@@ -43,6 +43,8 @@ from exporter.telemetry import Telemetry
 from exporter.web import Health, Web
 
 DEPTH_SECONDS = 30.0
+STOP_RESERVE_SECONDS = 4.0
+"""What a stop's grace keeps for the last receive, the endpoints and the ledger."""
 RELEASE_SECONDS = 0.5
 
 Answer = TypeVar("Answer")
@@ -147,12 +149,14 @@ class Service:
         self.ledger = self._web.ledger = await self._open_ledger()
         self._health.set("ledger", None)
         async with AsyncExitStack() as clients:
-            session = Session(self.telemetry.aws_request)
             try:
+                session = Session(self.telemetry.aws_request)
                 objects = await self._objects(clients, session)
                 queues = [await self._queue(clients, session, url) for url in self._queue_urls]
             except NoRegionError as error:
                 raise ConfigError("no AWS Region is known; set AWS_REGION") from error
+            except (BotoCoreError, ValueError) as error:
+                raise ConfigError(f"the AWS settings cannot be used: {error}") from error
             await self._check(objects, queues)
             await self._consume(self.ledger, objects, queues)
 
@@ -160,7 +164,7 @@ class Service:
         """
         Open the ledger, however long that takes.
         """
-        path = self._settings.ledger.url.file(self._settings.state.directory)
+        path = self._settings.ledger_file
         hold = self._settings.metrics.new_series_hold > 0
         if path is None:
             ledger: Ledger = MemoryLedger(hold=hold)
@@ -243,6 +247,7 @@ class Service:
                 tasks.create_task(self._release_series(ledger), name="release series")
         finally:
             grace = self._settings.shutdown.grace
+            grace = max(grace - STOP_RESERVE_SECONDS, grace / 2)
             await asyncio.gather(*(consumer.drain(grace) for consumer in consumers))
 
     async def _watch_depth(self, queue: Queue) -> None:

@@ -31,9 +31,6 @@ from pydantic_core import CoreSchema, core_schema
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
-    from yaml.nodes import MappingNode, ScalarNode, SequenceNode
-
-    Node = MappingNode | ScalarNode | SequenceNode
 
 
 PROGRAM = "codecommit-exporter"

@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from exporter.build import revision, version
 from exporter.metrics import Holds, held, page
@@ -89,6 +91,7 @@ class Web:
         Raises:
             OSError: An address cannot be listened on.
         """
+        _SERVER_LOG.addFilter(_without_the_clients_part)
         app = web.Application()
         app.add_routes(
             [
@@ -159,6 +162,17 @@ class Web:
             ),
         )
 
+
+def _without_the_clients_part(record: logging.LogRecord) -> bool:
+    """
+    Keep the server's log free of what clients do wrong, and of who they are.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    record.msg, record.args = "A request could not be answered", ()
+    return not isinstance(error, HttpProcessingError)
+
+
+_SERVER_LOG = logging.getLogger("aiohttp.server")
 
 _STATUS = """<!DOCTYPE html>
 <html lang="en">

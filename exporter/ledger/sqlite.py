@@ -39,7 +39,7 @@ from collections.abc import (
     Sequence,
 )
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -60,8 +60,9 @@ FORMAT = 1
 """The format this program writes, in the header's ``user_version``."""
 
 SCHEMA = """
--- Single facts, in milliseconds since 1970: born_ms, floor_ms.
-CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+-- Single facts. born_ms, floor_ms: in milliseconds since 1970. period_ms: the length of the
+-- periods that the seen_<period> tables are numbered by.
+CREATE TABLE fact (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 
 -- The bucket list of each family's data: a family declared with another list starts anew.
 CREATE TABLE family (name TEXT PRIMARY KEY, buckets TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -79,12 +80,11 @@ CREATE TABLE series (
     PRIMARY KEY (family, labels)
 ) STRICT, WITHOUT ROWID;
 
--- Repositories known to exist. newest_ms: their newest event. deleted_ms: NULL while there.
+-- Repositories known to exist. deleted_ms: NULL while there.
 CREATE TABLE repository (
     account_id TEXT NOT NULL,
     aws_region TEXT NOT NULL,
     name TEXT NOT NULL,
-    newest_ms INTEGER,
     deleted_ms INTEGER,
     PRIMARY KEY (account_id, aws_region, name)
 ) STRICT, WITHOUT ROWID;
@@ -188,6 +188,8 @@ class SqliteLedger:
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # The lock stands beside the real file, whichever way leads to it.
+            path = path.resolve()  # noqa: ASYNC240 - once, at the start
             lock = await _exclusive_lock(path.with_name(path.name + ".lock"), waiting)
         except OSError as error:
             raise LedgerUnavailable(f"{path}: {error}") from error
@@ -219,6 +221,7 @@ class SqliteLedger:
         """
         Count one reading's events and keep the result; see ``Ledger``.
         """
+        self._refuse_if_closed()
         if reading.events:
             return await self._groups.submit(reading)
         self._hashes.append(log_file_hash(reading.log_file))
@@ -230,6 +233,7 @@ class SqliteLedger:
         """
         End the hold of these series for good; see ``Ledger``.
         """
+        self._refuse_if_closed()
         await self._undisturbed(self._release(series))
 
     async def close(self) -> None:
@@ -243,12 +247,17 @@ class SqliteLedger:
         if self._writes:
             await asyncio.wait(self._writes)
         try:
-            if self._hashes and self._writable:
-                await self._write([])
+            if self._hashes:
+                with suppress(LedgerUnavailable):  # they cost a refetch, never a count
+                    await self._write([])
         finally:
             await self._in_thread(self._close)
             self._thread.shutdown()
             os.close(self._lock)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise LedgerUnavailable(f"{self._path}: the ledger is closed")
 
     async def _commit_group(self, readings: Sequence[Reading]) -> Sequence[Tally | Exception]:
         try:
@@ -282,13 +291,14 @@ class SqliteLedger:
                 self._hashes = (hashes + self._hashes)[:HASHES_WAITING_MAX]
                 raise
             self._series.update(changed)
+            self._in_doubt = False
             return tallies
 
     async def _release(self, series: Collection[Series]) -> None:
         async with self._turn:
-            changed = released_series(self._series, series, now_ms=self._now_ms())
-            await self._in_thread(partial(self._keep_series, changed))
+            changed = await self._in_thread(partial(self._keep_released, series, self._now_ms()))
             self._series.update(changed)
+            self._in_doubt = False
 
     async def _undisturbed(self, work: Coroutine[object, object, Answer]) -> Answer:
         """
@@ -322,12 +332,14 @@ class SqliteLedger:
 
     def _open(self) -> None:
         self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        new = self._is_new()
+        if not new:
+            self._check_format()
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         with self._transaction():
-            if self._is_new():
+            if new:
                 self._start()
-            self._check_format()
             self._forget_outgrown_families()
             if not self._hold:
                 self._db.execute(
@@ -335,6 +347,7 @@ class SqliteLedger:
                     (self._now_ms(),),
                 )
         self._load()
+        self._in_doubt = False
 
     def _close(self) -> None:
         if hasattr(self, "_db"):
@@ -350,7 +363,8 @@ class SqliteLedger:
         self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         self._db.execute(f"PRAGMA user_version = {FORMAT}")
         self._db.executemany(
-            "INSERT INTO fact VALUES (?, ?)", [("born_ms", self._now_ms()), ("floor_ms", 0)]
+            "INSERT INTO fact VALUES (?, ?)",
+            [("born_ms", self._now_ms()), ("floor_ms", 0), ("period_ms", PERIOD_MS)],
         )
 
     def _check_format(self) -> None:
@@ -398,29 +412,30 @@ class SqliteLedger:
         self._measure()
 
     def _measure(self) -> None:
-        self._bytes = sum(
-            file.stat().st_size
-            for suffix in ("", "-wal", "-shm")
-            if (file := self._path.with_name(self._path.name + suffix)).exists()
-        )
+        """
+        See how much room the ledger takes; where that cannot be told, the last figure stays.
+        """
+        names = [self._path.name + suffix for suffix in ("", "-wal")]
+        with suppress(OSError):
+            self._bytes = sum(self._path.with_name(name).stat().st_size for name in names)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """
         All of the block or nothing of it.
 
-        Which of the two it was is not certain where the commit itself fails. What memory
-        holds is therefore read again from the file before the next transaction.
+        Which of the two it was is not certain where the commit itself fails, or something
+        after it. Until ``series`` shows what a transaction did, memory is in doubt, and the
+        next transaction first reads it again from the file.
         """
         if self._in_doubt:
             self._load()
-            self._in_doubt = False
+        self._in_doubt = True
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            self._in_doubt = True
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
@@ -457,9 +472,11 @@ class SqliteLedger:
             self._db.execute(f"DROP TABLE seen_{period:d}")
             self._periods.discard(period)
 
-    def _keep_series(self, changed: Mapping[Series, SeriesState]) -> None:
+    def _keep_released(self, series: Collection[Series], now_ms: int) -> dict[Series, SeriesState]:
         with self._transaction():
+            changed = released_series(self._series, series, now_ms=now_ms)
             self._upsert_series(changed)
+        return changed
 
     def _upsert_series(self, changed: Mapping[Series, SeriesState]) -> None:
         self._db.executemany(

@@ -12,6 +12,8 @@ from tests import oracle, records
 from tests.processes import clean_environment, run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import Serve
     from tests.processes import Exporter
     from tests.servers import Trail
@@ -127,3 +129,28 @@ def test_help(command: str) -> None:
 
     assert (0, b"") == (ended.returncode, ended.stderr)
     assert command in ended.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AWS_PROFILE", "no-such-profile"),
+        ("AWS_REGION", "no region"),
+        ("AWS_ENDPOINT_URL", "nonsense"),
+    ],
+)
+def test_wrong_aws_settings(unlaid_trail: Trail, tmp_path: Path, variable: str, value: str) -> None:
+    """
+    What the AWS SDK cannot use is one line and exit code 2, never a traceback.
+    """
+    ended = run(
+        "serve",
+        *("--sqs.queue-url", "https://sqs.eu-central-1.amazonaws.com/111122223333/queue"),
+        *("--s3.allowed-bucket", "trail", "--web.listen-address", "127.0.0.1:0"),
+        *("--state.directory", str(tmp_path)),
+        environment=clean_environment(**unlaid_trail.aws.environment) | {variable: value},
+    )
+
+    assert 2 == ended.returncode
+    assert b"Traceback" not in ended.stderr
+    assert b"the AWS settings cannot be used" in ended.stderr.splitlines()[-1]

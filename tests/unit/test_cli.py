@@ -372,10 +372,7 @@ def test_exit_code(code: int, told: Told) -> None:
         (
             LedgerUnavailable("ledger.db: disk full"),
             1,
-            (
-                "codecommit-exporter demo: ledger.db: disk full. Look at the free space and "
-                "permissions of the state directory.\n"
-            ),
+            f"codecommit-exporter demo: ledger.db: disk full. {LedgerUnavailable.hint}\n",
         ),
         (KeyboardInterrupt(), 130, ""),
     ],

@@ -322,7 +322,7 @@ def test_a_file_that_does_not_name_codecommit_is_not_parsed() -> None:
     """
     body = file_of("this is not JSON", FOREIGN)
 
-    assert Decoded((), 0, len(body)) == read(body)
+    assert Decoded((), 0, len(body)) == read(gzip.compress(body))
 
 
 ODD_RECORDS = {
@@ -563,3 +563,11 @@ def test_damage_never_half_counts(
     found = outcome(damaged(body, place % len(body), byte))
 
     assert found in (EVENTS, MalformedLogFile, OversizedLogFile)
+
+
+def test_a_cut_plain_file_is_malformed_whatever_it_names() -> None:
+    """
+    No checksum speaks for plain text: a cut that happens to end well is noticed by reading.
+    """
+    with pytest.raises(MalformedLogFile):
+        decode(b'{"Records":[{"eventSource":"ec2.amazonaws.com","x":{}}', inflated_bytes_max=1000)

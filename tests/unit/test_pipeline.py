@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import threading
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from exporter import pipeline
+from exporter.cloudtrail import Decoded, decode
 from exporter.errors import (
     ForeignMessage,
     LedgerUnavailable,
@@ -23,6 +25,7 @@ from exporter.errors import (
 )
 from exporter.ledger.memory import MemoryLedger
 from exporter.ledger.sqlite import SqliteLedger
+from exporter.notifications import LogFile
 from exporter.pipeline import Pipeline
 from tests import oracle
 from tests.fakes import BUCKET, Edge, Road, keys_of, no_connection
@@ -251,6 +254,44 @@ async def test_a_large_file_is_decoded_elsewhere(
 
     assert isinstance(error, MalformedLogFile)
     assert oracle.count([text]) == road.totals
+
+
+async def test_a_small_file_that_inflates_far_is_decoded_elsewhere(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A few bytes that become many do not hold up the event loop; they count all the same.
+    """
+    monkeypatch.setattr(pipeline, "INLINE_INFLATED_BYTES_MAX", 10)
+    threads: list[str] = []
+
+    def watched(body: bytes, *, inflated_bytes_max: int) -> Decoded:
+        decoded = decode(body, inflated_bytes_max=inflated_bytes_max)
+        threads.append(threading.current_thread().name)
+        return decoded
+
+    monkeypatch.setattr(pipeline, "decode", watched)
+    text = road.put("one", push("tools", "refs/heads/main"))
+    road.announce("one")
+    errors = await road.count_all()
+
+    assert [] == list(errors)
+    assert ["decode_0"] == threads
+    assert oracle.count([text]) == road.totals
+
+
+def test_an_announcement_from_the_future_tells_no_delivery() -> None:
+    """
+    A clock far ahead must not stick in a metric: the minute in the file's name is taken.
+    """
+    key = "AWSLogs/1/CloudTrail/r/1_CloudTrail_r_20260101T0005Z_x.json.gz"
+    now_ms = 1_767_225_900_000
+    told = [
+        pipeline._delivered_ms(LogFile("trail", key, announced), now_ms)
+        for announced in (now_ms - 5, now_ms * 10, None)
+    ]
+
+    assert [now_ms - 5, now_ms, now_ms] == told
 
 
 async def test_a_file_without_codecommit_is_read_and_done(road: Road) -> None:

@@ -332,6 +332,57 @@ async def test_a_commit_of_unknown_outcome_is_looked_up(open_ledger: OpenLedger)
     assert 3 == events_total(ledger)
 
 
+async def test_a_release_takes_nothing_back(open_ledger: OpenLedger) -> None:
+    """
+    A release after a commit of unknown outcome keeps what that commit added.
+    """
+    ledger = await open_ledger(hold=True)
+    await ledger.commit(reading(at(BIRTH)))
+    honest = ledger._db
+    ledger._db = Liar(honest)  # type: ignore[assignment]
+    with pytest.raises(LedgerUnavailable):
+        await ledger.commit(reading(at(BIRTH + 1)))
+    ledger._db = honest
+    await ledger.release(list(ledger.series))
+    await ledger.commit(reading(at(BIRTH + 2)))
+    await ledger.close()
+
+    assert 3 == events_total(await open_ledger(hold=True))
+
+
+async def test_a_fault_after_the_commit_loses_nothing(
+    open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whatever goes wrong between the commit and showing it, the next commit adds to it.
+    """
+    ledger = await open_ledger()
+    await ledger.commit(reading(at(BIRTH)))
+
+    def fail() -> None:
+        raise OSError("stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "_measure", fail)
+        with pytest.raises(LedgerUnavailable):
+            await ledger.commit(reading(at(BIRTH + 1)))
+    await ledger.commit(reading(at(BIRTH + 2)))
+
+    assert 3 == events_total(ledger)
+
+
+async def test_a_closed_ledger_takes_nothing(open_ledger: OpenLedger) -> None:
+    """
+    What comes after the end is refused, so that its message stays.
+    """
+    ledger = await open_ledger()
+    await ledger.close()
+    with pytest.raises(LedgerUnavailable):
+        await ledger.commit(reading(at(BIRTH)))
+    with pytest.raises(LedgerUnavailable):
+        await ledger.release([])
+
+
 async def test_a_file_is_read_when_its_events_are_counted(
     open_ledger: OpenLedger, path: Path
 ) -> None:
@@ -491,10 +542,26 @@ async def test_a_foreign_database_is_refused(open_ledger: OpenLedger, path: Path
     with sqlite3.connect(path) as db:
         db.execute("CREATE TABLE theirs (x)")
     db.close()
+    before = path.read_bytes()
     with pytest.raises(ConfigError, match="no ledger"):
         await open_ledger()
 
-    assert {"theirs"} == tables(path)
+    assert before == path.read_bytes()
+
+
+async def test_a_link_leads_to_the_same_lock(
+    open_ledger: OpenLedger, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whoever comes to the file by another name waits as well.
+    """
+    monkeypatch.setattr(sqlite, "LOCK_RETRY_SECONDS", 0.01)
+    await open_ledger()
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await SqliteLedger.open(link, window_seconds=DAY, hold=False, now=clock)
 
 
 async def test_what_is_no_database_is_an_unavailable_ledger(

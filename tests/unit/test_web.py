@@ -334,6 +334,21 @@ def test_an_ipv6_address_is_told_in_brackets() -> None:
     assert "http://[::1]:10112" == web._url(("::1", 10112, 0, 0))
 
 
+async def test_a_bad_request_is_not_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Whoever can reach the port can neither fill the log nor get an address into it.
+    """
+    host, port = site.addresses[0].removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"\x16\x03\x01 no HTTP at all\r\n\r\n")
+    answer = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+    assert b" 400 " in answer
+    assert [] == caplog.records
+
+
 async def test_stopping_what_never_started() -> None:
     """
     Endpoints that were never up may be stopped.
