@@ -22,7 +22,7 @@ from exporter.cloudtrail import Decoded, decode, delivery_minute_ms
 from exporter.errors import MalformedLogFile, OversizedLogFile
 from exporter.ledger import Ledger
 from exporter.notifications import LogFile, read_notification
-from exporter.tally import Reading
+from exporter.tally import FUTURE_MS_MAX, Reading
 from exporter.telemetry import Telemetry
 
 INLINE_BYTES_MAX = 64 * 1024
@@ -31,9 +31,6 @@ INLINE_INFLATED_BYTES_MAX = 1024 * 1024
 
 The event loop then goes on in turns with it, and a small file that inflates to a huge one
 cannot hold it up."""
-
-FUTURE_MS_MAX = 15 * 60 * 1000
-"""An announcement from further ahead of the clock than this tells no time of delivery."""
 
 
 class Pipeline:

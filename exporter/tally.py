@@ -37,8 +37,8 @@ from exporter.families import (
 from exporter.notifications import LogFile
 
 _ONE = Total(1)
-_FUTURE_MS_MAX = 15 * 60 * 1000
-"""An event further ahead of the clock than this sets no timestamp gauge."""
+FUTURE_MS_MAX = 15 * 60 * 1000
+"""A time further ahead of the clock than this is a wrong one, and must not stick in a metric."""
 
 
 class Sight(Enum):
@@ -171,7 +171,7 @@ def _gauge_ms(event: Event, now_ms: int) -> int | None:
     """
     The event's time if it may become a gauge: a wrong clock far ahead must not stick.
     """
-    if event.time_ms is None or event.time_ms > now_ms + _FUTURE_MS_MAX:
+    if event.time_ms is None or event.time_ms > now_ms + FUTURE_MS_MAX:
         return None
     return event.time_ms
 
