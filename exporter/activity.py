@@ -5,12 +5,26 @@ The demo lives on it, the tests take it for their oracle, the benchmarks for the
 corpora. Its rules:
 
 1. Nothing here reads what it wrote. Whoever makes a call declares what the call is
-   about (``CodeCommitCall``), and the truth of a file is added up from these
-   declarations alone. Therefore nothing of the exporter is imported either.
+   about (``CodeCommitCall``, ``KeyCall``, ``Caller``), and the truth of a file is added up
+   from these declarations alone. Therefore nothing of the exporter is imported either.
 2. The truths of all files that were written add up to what has been counted once all
-   of them were read, in whatever order. Hence a failed call that names an existing
-   repository never stands alone: either its own record has the repository's ARN, or its
-   file holds a successful call that names the same one.
+   of them were read, in whatever order, also several at a time and some of them repeated.
+   Hence no call leans on another file:
+
+   - A failed call that names an existing repository never stands alone: either its own
+     record has the repository's ARN, or its file holds a successful call that names the
+     same one.
+   - A call that tells no more than an id (of a pull request, a comment, or to KMS of a
+     repository) does not stand alone either: its file holds a successful call that shows
+     whose the id is, earlier or later. Or no file ever does, and its repository is empty
+     for good.
+   - An id belongs to one repository for ever. Only the sandbox is ever renamed; it has no
+     pull requests and no comments, and KMS is never asked on its behalf.
+   - Of a visit two accounts are told, and either copy may be read first: they differ in
+     nothing that is counted.
+
+   What depends on the order or on the time of reading (newest times, how long a pull
+   request was open, which id a name has at last) is not in the truth.
 3. The same seed and the same calls give the same bytes. There is no clock in here and
    no input or output; the time of delivery is an argument.
 
@@ -24,7 +38,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from random import Random
@@ -43,7 +57,11 @@ EVENTS = "codecommit_events_total"
 ERRORS = "codecommit_event_errors_total"
 PUSHES = "codecommit_pushes_total"
 REFERENCE_UPDATES = "codecommit_reference_updates_total"
+PULL_REQUEST_EVENTS = "codecommit_pull_request_events_total"
+CALLER_EVENTS = "codecommit_caller_events_total"
+KMS_REQUESTS = "codecommit_kms_requests_total"
 
+CODECOMMIT = "codecommit.amazonaws.com"
 ACCOUNTS = ("111122223333", "444455556666", "777788889999")
 REGIONS = ("eu-central-1", "us-east-1")
 KEY_ACCOUNT = "999900001111"
@@ -126,8 +144,9 @@ class Activity:
         Args:
             delivered: when CloudTrail delivers it; a naive time is a ``ValueError``.
             records: how many it holds; by itself a few dozen, now and then hundreds.
-            codecommit: the share of them that are CodeCommit's, on average. Look-alikes,
-                which only mention it, are among the others, also when this is 0.
+            codecommit: the share of them that are CodeCommit's, on average. What CodeCommit
+                asks of KMS, and look-alikes, which only mention it, are among the others,
+                also when this is 0.
             denied: the share of CodeCommit calls that are refused for want of permission.
 
         """
@@ -136,13 +155,14 @@ class Activity:
         wanted = sum(self._chance.random() < codecommit for _ in range(size))
         copies = scene.place.copies_due(scene.delivered, at_most=wanted)
         calls = self._codecommit_calls(scene, wanted - len(copies), denied)
-        ours = scene.records(calls)
+        ours, truth = scene.told(calls)
         self._tell_visitors(calls, ours)
-        others = scene.records(_other_calls(scene, size - wanted, beside_codecommit=wanted > 0))
+        other_calls = _other_calls(scene.beside(calls), size - wanted, beside_codecommit=wanted > 0)
+        others, other_truth = scene.told(other_calls)
         return WrittenLogFile(
             key=_key(self._chance, scene.place.account, scene.place.region, scene.delivered),
             body=_body(self._chance, [*ours, *copies, *others]),
-            truth=Counter(series for call in calls for series in _adds(call, scene.place)),
+            truth=truth + other_truth,
         )
 
     def repeat(self, log_file: WrittenLogFile, delivered: datetime) -> WrittenLogFile:
@@ -174,8 +194,8 @@ class Activity:
         while (room := count - len(calls)) > 0:
             if self._chance.random() < denied:
                 calls.append(_denied(scene))
-            elif room > 1 and self._chance.random() < 0.25:
-                calls += PAIRS.pick(self._chance)(scene)
+            elif room >= MOST_TOGETHER and self._chance.random() < 0.3:
+                calls += TOGETHER.pick(self._chance)(scene)
             elif neighbours and self._chance.random() < 0.02:
                 calls.append(_visit(scene, neighbours))
             else:
@@ -223,7 +243,7 @@ class Repository:
         return cls(name, _uuid(chance), f"arn:aws:codecommit:{region}:{account}:{name}")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PullRequest:
     """
     An open pull request; its id is unique in its account and Region.
@@ -233,7 +253,6 @@ class PullRequest:
     repository: Repository
     revision: str
     opened: str
-    comments: list[str] = field(default_factory=list)
 
     @property
     def title(self) -> str:
@@ -247,10 +266,13 @@ class PullRequest:
 class Caller:
     """
     Someone who calls AWS; the start of a session is filled in with each record.
+
+    ``counted_as`` are the labels ``identity_type`` and ``credentials`` of what it does.
     """
 
     identity: Record
     address: str
+    counted_as: tuple[str, str]
     session: Record | None = None
     console: bool = False
 
@@ -337,18 +359,23 @@ def _callers(chance: Random, account: str) -> list[Caller]:
     """
     Who works in an account, the busiest first.
     """
+    by_key, in_console = ("IAMUser", "long_term"), ("IAMUser", "temporary")
     users = [_user(chance, account, name) for name in PEOPLE]
     del users[1]["accessKeyId"]  # absent where a user comes with Git credentials or an SSH key
+    users[3]["accessKeyId"] = _session_key(chance)
     no_issuer: Record = {"sessionIssuer": {}, "webIdFederationData": {}}
     return [
         _role(chance, account, "codebuild-service-role", "AWSCodeBuild-3f7e1c52"),
-        Caller(users[0], _address(chance)),
+        Caller(users[0], _address(chance), by_key),
         _role(chance, account, "AWSReservedSSO_Developer_8a1b", "jorge.souza@example.com"),
-        Caller(users[1], _address(chance)),
-        Caller(users[2], _address(chance), session=no_issuer),
-        Caller(users[3], _address(chance), session={}, console=True),
-        Caller(_identity_center_user(chance, account), _address(chance)),
-        Caller(_root(account), _address(chance)),
+        Caller(users[1], _address(chance), by_key),
+        Caller(users[2], _address(chance), by_key, session=no_issuer),
+        Caller(users[3], _address(chance), in_console, session={}, console=True),
+        _identity_center_user(chance, account),
+        Caller(_root(account), _address(chance), ("Root", "root")),
+        _service("codestar-notifications.amazonaws.com"),
+        _another_account(chance),
+        _internal(account),
     ]
 
 
@@ -363,6 +390,13 @@ def _user(chance: Random, account: str, name: str) -> Record:
     }
 
 
+def _session_key(chance: Random) -> str:
+    """
+    The id of a key that ends with its session (IAM User Guide, unique ID prefixes).
+    """
+    return f"ASIA{_capitals(chance, 9)}EXAMPLE"
+
+
 def _role(chance: Random, account: str, role: str, session: str) -> Caller:
     principal = f"AROA{_capitals(chance, 17)}"
     identity: Record = {
@@ -370,7 +404,7 @@ def _role(chance: Random, account: str, role: str, session: str) -> Caller:
         "principalId": f"{principal}:{session}",
         "arn": f"arn:aws:sts::{account}:assumed-role/{role}/{session}",
         "accountId": account,
-        "accessKeyId": f"ASIA{_capitals(chance, 9)}EXAMPLE",
+        "accessKeyId": _session_key(chance),
     }
     issuer = {
         "type": "Role",
@@ -380,17 +414,18 @@ def _role(chance: Random, account: str, role: str, session: str) -> Caller:
         "userName": role,
     }
     session_context: Record = {"sessionIssuer": issuer, "webIdFederationData": {}}
-    return Caller(identity, _address(chance), session_context)
+    return Caller(identity, _address(chance), ("AssumedRole", "temporary"), session_context)
 
 
-def _identity_center_user(chance: Random, account: str) -> Record:
+def _identity_center_user(chance: Random, account: str) -> Caller:
     store = f"arn:aws:identitystore::{account}:identitystore/d-{_digits(chance, 10)}"
-    return {
+    identity: Record = {
         "type": "IdentityCenterUser",
         "accountId": account,
         "onBehalfOf": {"userId": _uuid(chance), "identityStoreArn": store},
         "credentialId": _uuid(chance),
     }
+    return Caller(identity, _address(chance), ("IdentityCenterUser", "temporary"))
 
 
 def _root(account: str) -> Record:
@@ -401,6 +436,28 @@ def _root(account: str) -> Record:
         "accountId": account,
         "accessKeyId": "",
     }
+
+
+def _service(name: str) -> Caller:
+    identity: Record = {"type": "AWSService", "invokedBy": name}
+    return Caller(identity, name, ("AWSService", "aws_service"))
+
+
+def _another_account(chance: Random) -> Caller:
+    """
+    Somebody of whom no more is told than an account (CloudTrail User Guide, userIdentity).
+    """
+    principal = f"AIDA{_capitals(chance, 17)}"
+    identity: Record = {"type": "AWSAccount", "principalId": principal, "accountId": KEY_ACCOUNT}
+    return Caller(identity, _address(chance), ("AWSAccount", "unknown"))
+
+
+def _internal(account: str) -> Caller:
+    """
+    AWS itself, whose identity has no type.
+    """
+    identity: Record = {"accountId": account, "invokedBy": "AWS Internal"}
+    return Caller(identity, "AWS Internal", ("(invalid)", "aws_service"))
 
 
 # Calls and the records that tell of them
@@ -441,21 +498,41 @@ class CodeCommitCall(Call):
     """
     A request to CodeCommit, with a declaration of what it is about.
 
-    ``repository`` is the one that it is about in truth. The record shows it, unless
-    ``shows_repository`` is false: then there is no more than the id of a pull request
-    or of a comment, and only who remembers earlier events can tell.
+    ``repository`` is the one that it counts for: its record shows it, or another one of its
+    file shows whose the id is that it has instead.
     """
 
     _: KW_ONLY
     service: str = "codecommit"
     repository: Repository | None = None
-    shows_repository: bool = True
     protocol: str = ""
     moved: bool | None = None
     """Whether a Git request transferred data."""
     references: Sequence[Reference] = ()
+    pull_request_event: str = ""
+    """What happens to a pull request, if the call succeeds."""
     visitor: Place | None = None
     """Where the caller is from, if it is another account."""
+
+    @property
+    def shows_repository_id(self) -> bool:
+        """
+        Whether the record teaches the id of its repository, as those of Git do.
+        """
+        return bool(self.protocol) and not self.error
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCall(Call):
+    """
+    A request to KMS that CodeCommit makes, for a repository known by its id alone.
+
+    ``repository`` is the one that it counts for: another record of its file shows the id.
+    """
+
+    _: KW_ONLY
+    service: str = "kms"
+    repository: Repository | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,19 +549,29 @@ class Reference:
 MOVED_LABEL = {None: "", False: "false", True: "true"}
 
 
-def _adds(call: CodeCommitCall, place: Place) -> Iterator[Series]:
+def _adds(call: Call, caller: Caller, place: Place) -> Iterator[Series]:
     """
     The series that a call raises by one: the only place that knows what is counted.
     """
-    shown = call.repository if call.shows_repository else None
-    where = (place.account, place.region, shown.name if shown else "")
-    yield EVENTS, (*where, call.action, call.protocol, MOVED_LABEL[call.moved])
-    if call.error:
-        yield ERRORS, (*where, call.action, call.error[0])
-    elif call.action == "GitPush" and call.moved:
-        yield PUSHES, (*where, call.protocol)
-    for reference in call.references:
-        yield REFERENCE_UPDATES, (*where, reference.ref_type, reference.change)
+    if isinstance(call, KeyCall):
+        yield KMS_REQUESTS, (*_where(call, place), call.action, call.error[0] if call.error else "")
+    elif isinstance(call, CodeCommitCall):
+        where = _where(call, place)
+        yield EVENTS, (*where, call.action, call.protocol, MOVED_LABEL[call.moved])
+        yield CALLER_EVENTS, (*where, *caller.counted_as)
+        if call.error:
+            yield ERRORS, (*where, call.action, call.error[0])
+            return
+        if call.action == "GitPush" and call.moved:
+            yield PUSHES, (*where, call.protocol)
+        for reference in call.references:
+            yield REFERENCE_UPDATES, (*where, reference.ref_type, reference.change)
+        if call.pull_request_event:
+            yield PULL_REQUEST_EVENTS, (*where, call.pull_request_event)
+
+
+def _where(call: CodeCommitCall | KeyCall, place: Place) -> tuple[str, str, str]:
+    return place.account, place.region, call.repository.name if call.repository else ""
 
 
 VERSIONS = ("1.08", "1.09", "1.10", "1.11", "1.11")
@@ -515,6 +602,8 @@ class Scene:
     session_start: str
     shown_date: str
     """A date the way answers print it, which is for people only."""
+    known_by_id: Sequence[Repository] = ()
+    """Whose ids the file shows already."""
 
     @classmethod
     def at(cls, chance: Random, place: Place, delivered: datetime) -> Scene:
@@ -524,6 +613,13 @@ class Scene:
         moment = _utc(delivered)
         shown_date = moment.strftime("%b %d, %Y, %I:%M:%S %p")
         return cls(chance, place, moment, _ago(moment, 47 * 60), shown_date)
+
+    def beside(self, calls: Sequence[CodeCommitCall]) -> Scene:
+        """
+        The scene of further calls in the file of these.
+        """
+        shown = [call.repository for call in calls if call.repository and call.shows_repository_id]
+        return replace(self, known_by_id=shown)
 
     def caller(self) -> Caller:
         """
@@ -557,21 +653,23 @@ class Scene:
         """
         return self.chance.choice(SYSTEMS)
 
-    def records(self, calls: Sequence[Call]) -> list[Record]:
+    def told(self, calls: Sequence[Call]) -> tuple[list[Record], Counter[Series]]:
         """
-        The records of calls that were made in this order.
+        The records of calls that were made in this order, and what they add.
         """
         ages = [self.chance.uniform(YOUNGEST_SECONDS, OLDEST_SECONDS) for _ in calls]
-        return [
-            self._record(call, _ago(self.delivered, age))
-            for call, age in zip(calls, sorted(ages, reverse=True), strict=True)
-        ]
+        records: list[Record] = []
+        truth: Counter[Series] = Counter()
+        for call, age in zip(calls, sorted(ages, reverse=True), strict=True):
+            caller = call.caller or self.caller()
+            records.append(self._record(call, caller, _ago(self.delivered, age)))
+            truth.update(_adds(call, caller, self.place))
+        return records, truth
 
-    def _record(self, call: Call, event_time: str) -> Record:
+    def _record(self, call: Call, caller: Caller, event_time: str) -> Record:
         """
         One record, its fields in the order that real ones have.
         """
-        caller = call.caller or self.caller()
         reading = call.action.startswith(READING) if call.read_only is None else call.read_only
         record: Record = {
             "eventVersion": self.chance.choice(VERSIONS),
@@ -964,17 +1062,36 @@ def _created(scene: Scene, repository: Repository) -> CodeCommitCall:
 # Pull requests
 
 FEWEST_OPEN, MOST_OPEN = 2, 8
+MERGES = ("MergePullRequestByFastForward", "MergePullRequestBySquash", "MergePullRequestByThreeWay")
+LOOKS = ("GetPullRequest", "DescribePullRequestEvents", "GetPullRequestApprovalStates")
 
 
 def _pull_request(scene: Scene) -> CodeCommitCall:
     """
-    The next step in the life of some pull request of the place.
+    The next step in the life of some pull request of the place, told with its repository.
     """
     waiting = scene.place.pull_requests
     crowd = len(waiting)
     if crowd < FEWEST_OPEN or (crowd < MOST_OPEN and scene.chance.random() < 0.2):
         return _opened(scene)
     return PULL_REQUEST_STEPS.pick(scene.chance)(scene, scene.chance.choice(waiting))
+
+
+def _reviewed(scene: Scene) -> list[CodeCommitCall]:
+    """
+    A step told by the pull request's id alone, and one that shows whose it is: see rule 2.
+
+    Either may be the first, unless the other one ends the pull request.
+    """
+    waiting, review = scene.place.pull_requests, REVIEW_STEPS.pick(scene.chance)
+    if not waiting:
+        return [_opened(scene), review(scene, waiting[0])]
+    pull_request = scene.chance.choice(waiting)
+    step = PULL_REQUEST_STEPS.pick(scene.chance)
+    calls = [review(scene, pull_request), step(scene, pull_request)]
+    if pull_request in waiting:
+        scene.chance.shuffle(calls)
+    return calls
 
 
 def _opened(scene: Scene) -> CodeCommitCall:
@@ -990,6 +1107,7 @@ def _opened(scene: Scene) -> CodeCommitCall:
         response=_answer(scene, opened),
         resources=_often_resources(scene, repository),
         repository=repository,
+        pull_request_event="created",
     )
 
 
@@ -1019,44 +1137,42 @@ def _answer(
     }
 
 
-def _commented(scene: Scene, pull_request: PullRequest) -> CodeCommitCall:
-    repository = pull_request.repository
-    named: Record = {"pullRequestId": pull_request.id, "repositoryName": repository.name}
-    comment = {"commentId": _comment(scene, pull_request), "deleted": False}
-    return CodeCommitCall(
-        "PostCommentForPullRequest",
-        {**named, "content": "Is this still needed?"},
-        response={**named, "comment": comment},
-        resources=_often_resources(scene, repository),
-        repository=repository,
-    )
-
-
-def _comment(scene: Scene, pull_request: PullRequest) -> str:
-    comment = f"{_uuid(scene.chance)}:{_uuid(scene.chance)}"
-    pull_request.comments.append(comment)
-    return comment
-
-
 def _merged(scene: Scene, pull_request: PullRequest) -> CodeCommitCall:
     scene.place.pull_requests.remove(pull_request)
     repository = pull_request.repository
     return CodeCommitCall(
-        "MergePullRequestBySquash",
+        scene.chance.choice(MERGES),
         {"pullRequestId": pull_request.id, "repositoryName": repository.name},
         response=_answer(scene, pull_request, status="CLOSED", merged=True),
         resources=_often_resources(scene, repository),
         repository=repository,
+        pull_request_event="merged",
     )
 
 
 def _closed(scene: Scene, pull_request: PullRequest) -> CodeCommitCall:
     scene.place.pull_requests.remove(pull_request)
+    return _with_status(scene, pull_request, "CLOSED", "closed")
+
+
+def _left_open(scene: Scene, pull_request: PullRequest) -> CodeCommitCall:
+    """
+    Somebody asks for what it is already.
+
+    The API sets this status in no other way (API reference, UpdatePullRequestStatus).
+    """
+    return _with_status(scene, pull_request, "OPEN", "reopened")
+
+
+def _with_status(
+    scene: Scene, pull_request: PullRequest, status: str, event: str
+) -> CodeCommitCall:
     return CodeCommitCall(
         "UpdatePullRequestStatus",
-        {"pullRequestId": pull_request.id, "pullRequestStatus": "CLOSED"},
-        response=_answer(scene, pull_request, status="CLOSED"),
+        {"pullRequestId": pull_request.id, "pullRequestStatus": status},
+        response=_answer(scene, pull_request, status=status),
         repository=pull_request.repository,
+        pull_request_event=event,
     )
 
 
@@ -1070,55 +1186,164 @@ def _retitled(scene: Scene, pull_request: PullRequest) -> CodeCommitCall:
 
 
 def _approved(scene: Scene, pull_request: PullRequest) -> CodeCommitCall:
-    state = "APPROVE" if scene.chance.random() < 0.85 else "REVOKE"
+    forms = (("APPROVE", "approved"), ("REVOKE", "approval_revoked"))
+    state, event = scene.chance.choices(forms, cum_weights=(85, 100))[0]
     more: Record = {"revisionId": pull_request.revision, "approvalState": state}
-    return _by_id(pull_request, "UpdatePullRequestApprovalState", more)
+    return _by_id(pull_request, "UpdatePullRequestApprovalState", more, event=event)
 
 
-def _overridden(_: Scene, pull_request: PullRequest) -> CodeCommitCall:
-    more: Record = {"revisionId": pull_request.revision, "overrideStatus": "OVERRIDE"}
-    return _by_id(pull_request, "OverridePullRequestApprovalRules", more)
+def _approved_own(_: Scene, pull_request: PullRequest) -> CodeCommitCall:
+    """
+    Its author may not approve it.
+    """
+    more: Record = {"revisionId": pull_request.revision, "approvalState": "APPROVE"}
+    error = ("PullRequestCannotBeApprovedByAuthorException", "The author cannot approve it.")
+    call = _by_id(pull_request, "UpdatePullRequestApprovalState", more, event="approved")
+    return replace(call, error=error)
 
 
-def _looked_at(_: Scene, pull_request: PullRequest) -> CodeCommitCall:
-    return _by_id(pull_request, "GetPullRequest", {})
+def _overridden(scene: Scene, pull_request: PullRequest) -> CodeCommitCall:
+    """
+    Somebody sets the approval rules aside, or (which is no event) no longer does.
+    """
+    forms = (("OVERRIDE", "overridden"), ("REVOKE", ""))
+    status, event = scene.chance.choices(forms, cum_weights=(80, 100))[0]
+    more: Record = {"revisionId": pull_request.revision, "overrideStatus": status}
+    return _by_id(pull_request, "OverridePullRequestApprovalRules", more, event=event)
 
 
-def _by_id(pull_request: PullRequest, action: str, more: Record) -> CodeCommitCall:
+def _looked_at(scene: Scene, pull_request: PullRequest) -> CodeCommitCall:
+    return _by_id(pull_request, scene.chance.choice(LOOKS), {})
+
+
+def _by_id(
+    pull_request: PullRequest, action: str, more: Record, *, event: str = ""
+) -> CodeCommitCall:
     """
     A call whose record says no more of the pull request than its id.
     """
-    request = {"pullRequestId": pull_request.id, **more}
-    repository = pull_request.repository
-    return CodeCommitCall(action, request, repository=repository, shows_repository=False)
-
-
-def _replied(scene: Scene, pull_request: PullRequest) -> CodeCommitCall:
-    """
-    A reply, known only by the comment before it; the first one has to be that comment.
-    """
-    if not pull_request.comments:
-        return _commented(scene, pull_request)
-    earlier = scene.chance.choice(pull_request.comments)
-    comment = {"commentId": _comment(scene, pull_request), "inReplyTo": earlier}
     return CodeCommitCall(
-        "PostCommentReply",
-        {"inReplyTo": earlier, "content": "It is."},
-        response={"comment": comment},
+        action,
+        {"pullRequestId": pull_request.id, **more},
         repository=pull_request.repository,
-        shows_repository=False,
+        pull_request_event=event,
     )
 
 
-def _reacted(scene: Scene, pull_request: PullRequest) -> CodeCommitCall:
-    if not pull_request.comments:
-        return _commented(scene, pull_request)
-    comment = scene.chance.choice(pull_request.comments)
+# Comments
+
+REACTIONS: tuple[tuple[str, Record], ...] = (
+    ("PutCommentReaction", {"reactionValue": ":thumbsup:"}),
+    ("GetComment", {}),
+    ("GetCommentReactions", {}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """
+    A comment. Of what follows on it, records tell no more than its id.
+
+    ``repository`` is None where no file tells of its posting.
+    """
+
+    id: str
+    repository: Repository | None
+    on_pull_request: bool
+
+    @classmethod
+    def new(
+        cls, chance: Random, repository: Repository | None, *, on_pull_request: bool = False
+    ) -> Comment:
+        """
+        A new comment. Its id looks like two of the usual ones.
+        """
+        return cls(f"{_uuid(chance)}:{_uuid(chance)}", repository, on_pull_request)
+
+    def reply(self, chance: Random) -> Comment:
+        """
+        A new comment that answers this one.
+        """
+        return self.new(chance, self.repository, on_pull_request=self.on_pull_request)
+
+
+def _discussed(scene: Scene) -> list[CodeCommitCall]:
+    """
+    A pull request is commented, and others join in: see rule 2.
+    """
+    waiting = scene.place.pull_requests
+    if not waiting:
+        return [_opened(scene)]
+    pull_request = scene.chance.choice(waiting)
+    comment = Comment.new(scene.chance, pull_request.repository, on_pull_request=True)
+    return [_posted(scene, pull_request, comment), *_conversation(scene.chance, comment)]
+
+
+def _discussed_commit(scene: Scene) -> list[CodeCommitCall]:
+    """
+    A commit is commented, not a pull request, and others join in.
+    """
+    repository = scene.repository()
+    comment = Comment.new(scene.chance, repository)
+    named: Record = {"repositoryName": repository.name, "afterCommitId": scene.commit()}
+    posted = CodeCommitCall(
+        "PostCommentForComparedCommit",
+        {**named, "content": "Why is this here?"},
+        response={**named, "comment": {"commentId": comment.id, "deleted": False}},
+        resources=_often_resources(scene, repository),
+        repository=repository,
+    )
+    return [posted, *_conversation(scene.chance, comment)]
+
+
+def _went_on(scene: Scene) -> list[CodeCommitCall]:
+    """
+    A conversation that began before there was a trail: nothing will ever tell where.
+    """
+    return _conversation(scene.chance, Comment.new(scene.chance, None))
+
+
+def _conversation(chance: Random, comment: Comment) -> list[CodeCommitCall]:
+    """
+    A reply, and what comes of it: known by the comment before, and that by the first one.
+    """
+    reply = comment.reply(chance)
+    if chance.random() < 0.5:
+        return [_replied(comment, reply), _replied(reply, reply.reply(chance))]
+    return [_replied(comment, reply), _reacted(chance, reply)]
+
+
+def _replied(comment: Comment, reply: Comment) -> CodeCommitCall:
     return CodeCommitCall(
-        "PutCommentReaction",
-        {"commentId": comment, "reactionValue": ":thumbsup:"},
-        repository=pull_request.repository,
-        shows_repository=False,
+        "PostCommentReply",
+        {"inReplyTo": comment.id, "content": "It is."},
+        response={"comment": {"commentId": reply.id, "inReplyTo": comment.id}},
+        repository=comment.repository,
+        pull_request_event="commented" if comment.on_pull_request else "",
+    )
+
+
+def _reacted(chance: Random, comment: Comment) -> CodeCommitCall:
+    action, more = chance.choice(REACTIONS)
+    request = {"commentId": comment.id, **more}
+    return CodeCommitCall(action, request, repository=comment.repository)
+
+
+def _commented(scene: Scene, pull_request: PullRequest) -> CodeCommitCall:
+    comment = Comment.new(scene.chance, pull_request.repository, on_pull_request=True)
+    return _posted(scene, pull_request, comment)
+
+
+def _posted(scene: Scene, pull_request: PullRequest, comment: Comment) -> CodeCommitCall:
+    repository = pull_request.repository
+    named: Record = {"pullRequestId": pull_request.id, "repositoryName": repository.name}
+    return CodeCommitCall(
+        "PostCommentForPullRequest",
+        {**named, "content": "Is this still needed?"},
+        response={**named, "comment": {"commentId": comment.id, "deleted": False}},
+        resources=_often_resources(scene, repository),
+        repository=repository,
+        pull_request_event="commented",
     )
 
 
@@ -1236,7 +1461,7 @@ def _role_assumed(scene: Scene) -> Call:
         response={"credentials": {"accessKeyId": "ASIAIOSFODNN7EXAMPLE", **token}},
         resources=[{"ARN": role, "accountId": scene.place.account, "type": "AWS::IAM::Role"}],
         read_only=True,
-        caller=Caller({"type": "AWSService"}, "ecs-tasks.amazonaws.com"),
+        caller=_service("ecs-tasks.amazonaws.com"),
         on_behalf="ecs-tasks.amazonaws.com",
     )
 
@@ -1267,24 +1492,24 @@ def _object(scene: Scene) -> Call:
 
 
 def _secret_decrypted(scene: Scene) -> Call:
-    where = f"{scene.place.region}:{scene.place.account}"
-    secret = f"arn:aws:secretsmanager:{where}:secret:{scene.system()}/database"
-    context: Record = {"SecretARN": secret, "SecretVersionId": _uuid(scene.chance)}
-    return _key_used(scene, "Decrypt", context, "secretsmanager.amazonaws.com")
-
-
-def _key_used(scene: Scene, action: str, context: Record, on_behalf: str) -> Call:
     """
     A service uses a key for its caller, who stays the identity of the record.
     """
+    where = f"{scene.place.region}:{scene.place.account}"
+    secret = f"arn:aws:secretsmanager:{where}:secret:{scene.system()}/database"
+    context: Record = {"SecretARN": secret, "SecretVersionId": _uuid(scene.chance)}
     return Call(
-        action,
-        {"encryptionAlgorithm": "SYMMETRIC_DEFAULT", "encryptionContext": context},
+        "Decrypt",
+        _key_use(context),
         service="kms",
         resources=[_key_resource(scene)],
         read_only=True,
-        on_behalf=on_behalf,
+        on_behalf="secretsmanager.amazonaws.com",
     )
+
+
+def _key_use(context: Record) -> Record:
+    return {"encryptionAlgorithm": "SYMMETRIC_DEFAULT", "encryptionContext": context}
 
 
 def _key_resource(scene: Scene) -> Record:
@@ -1293,13 +1518,13 @@ def _key_resource(scene: Scene) -> Record:
 
 def _key_rotated(scene: Scene) -> Call:
     """
-    An event of AWS itself, whose identity has no type.
+    An event of AWS itself.
     """
     return Call(
         "RotateKey",
         service="kms",
         resources=[_key_resource(scene)],
-        caller=Caller({"accountId": scene.place.account}, "AWS Internal"),
+        caller=_internal(scene.place.account),
         on_behalf="AWS Internal",
         kind="AwsServiceEvent",
     )
@@ -1341,19 +1566,66 @@ def _policy_allowing(scene: Scene, actions: list[str]) -> Call:
     return Call("CreatePolicy", request, service="iam")
 
 
-# Everybody else, when they mention CodeCommit
+# What CodeCommit asks of KMS, and everybody else who mentions it
 
 
 def _codecommit_key_used(scene: Scene) -> Call:
     """
-    CodeCommit encrypts or decrypts. The context holds the id of the repository.
+    CodeCommit encrypts or decrypts on behalf of its caller.
+    """
+    return replace(_key_used_for(scene), on_behalf=CODECOMMIT)
+
+
+def _key_used_for(scene: Scene) -> KeyCall:
+    """
+    A use of a repository's key. The context holds the id of the repository.
 
     So the CodeCommit User Guide says (encryption); it does not say under which name,
-    and nobody should rely on the one here.
+    and nobody should rely on the one here. The id is one that the file shows, or that of
+    a repository of which no file tells: see rule 2.
     """
-    action = scene.chance.choice(("Decrypt", "Decrypt", "Encrypt", "GenerateDataKey"))
-    context: Record = {"aws:codecommit:id": scene.repository().id}
-    return _key_used(scene, action, context, "codecommit.amazonaws.com")
+    known = scene.known_by_id if scene.chance.random() < 0.9 else ()
+    repository = scene.chance.choice(known) if known else None
+    context: Record = {
+        "aws:codecommit:id": repository.id if repository else _uuid(scene.chance),
+        "aws:codecommit:env-alg": "AES/256",
+    }
+    return KeyCall(
+        scene.chance.choice(("Decrypt", "Decrypt", "Encrypt", "GenerateDataKey")),
+        _key_use(context),
+        resources=[_key_resource(scene)],
+        read_only=True,
+        repository=repository,
+    )
+
+
+def _codecommit_key_used_unasked(scene: Scene) -> Call:
+    """
+    Only the address tells that it was CodeCommit.
+
+    That of a service is its DNS name (CloudTrail User Guide, sourceIPAddress).
+    """
+    caller = Caller({"type": "AWSService"}, CODECOMMIT, ("AWSService", "aws_service"))
+    return replace(_key_used_for(scene), caller=caller, host="")
+
+
+def _codecommit_key_refused(scene: Scene) -> Call:
+    """
+    The key is disabled; or the caller may not use it, and then there is no request.
+    """
+    used = replace(_key_used_for(scene), on_behalf=CODECOMMIT)
+    if scene.chance.random() < 0.5:
+        return replace(used, error=("DisabledException", f"{scene.place.key_arn} is disabled."))
+    error = _denial(caller := scene.caller(), f"kms:{used.action}", scene.place.key_arn)
+    return KeyCall(used.action, error=error, caller=caller, on_behalf=CODECOMMIT)
+
+
+def _key_used_by_hand(scene: Scene) -> Call:
+    """
+    Somebody tries to do what CodeCommit does: no request of CodeCommit's.
+    """
+    used = _key_used_for(scene)
+    return Call(used.action, used.request, service="kms", resources=used.resources, read_only=True)
 
 
 def _codecommit_policy(scene: Scene) -> Call:
@@ -1433,23 +1705,33 @@ SINGLES: Mix[Callable[[Scene], CodeCommitCall]] = Mix(
     (0.7, _lost_race),
 )
 
-PAIRS: Mix[Callable[[Scene], list[CodeCommitCall]]] = Mix(
+TOGETHER: Mix[Callable[[Scene], list[CodeCommitCall]]] = Mix(
     (14, _pull_over_http),
     (10, _push_over_http),
     (0.5, _push_without_key),
     (1.5, _missing_branch),
+    (12, _reviewed),
+    (4, _discussed),
+    (1, _discussed_commit),
+    (0.5, _went_on),
 )
+"""Calls that belong into one file, be it only for rule 2."""
+
+MOST_TOGETHER = 3
 
 PULL_REQUEST_STEPS: Mix[Callable[[Scene, PullRequest], CodeCommitCall]] = Mix(
-    (25, _commented),
-    (15, _replied),
-    (8, _reacted),
-    (20, _approved),
-    (2, _overridden),
+    (45, _commented),
+    (10, _retitled),
+    (12, _merged),
+    (3, _closed),
+    (1, _left_open),
+)
+
+REVIEW_STEPS: Mix[Callable[[Scene, PullRequest], CodeCommitCall]] = Mix(
     (30, _looked_at),
-    (5, _retitled),
-    (14, _merged),
-    (4, _closed),
+    (20, _approved),
+    (1, _approved_own),
+    (2, _overridden),
 )
 
 OTHERS: Mix[Callable[[Scene], Call]] = Mix(
@@ -1466,7 +1748,10 @@ OTHERS: Mix[Callable[[Scene], Call]] = Mix(
 )
 
 MENTIONS: Mix[Callable[[Scene], Call]] = Mix(
-    (70, _codecommit_key_used),
+    (55, _codecommit_key_used),
+    (6, _codecommit_key_used_unasked),
+    (6, _codecommit_key_refused),
+    (3, _key_used_by_hand),
     (10, _codecommit_policy),
     (10, _codecommit_rule),
     (10, _codecommit_role),

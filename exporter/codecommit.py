@@ -3,45 +3,46 @@ What the field calls things: an event, its labels, the repository it is about.
 
 Rules:
 
-1. A record comes from outside. Every field may be missing, null or of another type than
-   expected; that never raises, it gives the label its empty or ``(invalid)`` value.
-2. Label values are bounded here and nowhere else.
-3. Nothing that identifies a person leaves this module: no user, ARN, address or message.
-4. Which repository a failed request names is only a claim. Whether the claim becomes a
-   label is decided where the known repositories are: in the committing transaction.
+1. Nothing that identifies a person leaves this module: no user, ARN, address or message.
+2. Which repository a failed request names is only a claim, and an id names one only to who
+   has learnt it. Both are decided where that is known: in the committing transaction.
 
-Field names and types are those of the CloudTrail User Guide ("CloudTrail record
-contents"); where CodeCommit puts the repository's name follows the CodeCommit User Guide
-("Logging AWS CodeCommit API calls") and the API's request and response shapes.
+Where CodeCommit puts the repository's name follows the CodeCommit User Guide ("Logging AWS
+CodeCommit API calls") and the API's request and response shapes.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
+from enum import StrEnum
 from typing import Any, NamedTuple
-from uuid import UUID
 
+from exporter.fields import (
+    Record,
+    account_label,
+    boolean,
+    error_label,
+    id_text,
+    identities,
+    inside,
+    is_counted,
+    items,
+    name_label,
+    protocol_label,
+    region_label,
+    repository_label,
+    text,
+    uuid_text,
+)
 from exporter.timestamps import milliseconds
 
 EVENT_SOURCE = "codecommit.amazonaws.com"
-INVALID = "(invalid)"
 
-Record = Mapping[str, Any]
-"""One decoded CloudTrail record."""
-
-_REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_ACCOUNT = re.compile(r"[0-9]{12}")
-_REGION = re.compile(r"[a-z0-9-]{1,32}")
-_PROTOCOL = re.compile(r"[A-Za-z0-9]{0,16}")
-_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _REPOSITORY_ARN = re.compile(r"arn:[^:]*:codecommit:([^:]*):([^:]*):([^:]*)")
 _DELETED = re.compile(r"0+")
-_BOOLEANS: Mapping[bool | None, str] = {True: "true", False: "false"}
+_BOOLEANS = {None: "", True: "true", False: "false"}
 
 
 class Repository(NamedTuple):
@@ -54,6 +55,48 @@ class Repository(NamedTuple):
     name: str
 
 
+class IdKind(StrEnum):
+    """
+    What an id in a record may stand for, in the order in which ids are looked up.
+    """
+
+    PULL_REQUEST = "pull_request"
+    COMMENT = "comment"
+    REPOSITORY = "repository"
+
+
+class Subject(NamedTuple):
+    """
+    Something that belongs to one repository and is known by an id in its account and Region.
+    """
+
+    kind: IdKind
+    account_id: str
+    aws_region: str
+    id: str
+
+    def repository(self, name: str) -> Repository:
+        """
+        The repository of a name where the subject is.
+        """
+        return Repository(self.account_id, self.aws_region, name)
+
+
+class PullRequestStep(StrEnum):
+    """
+    What happened to a pull request.
+    """
+
+    CREATED = "created"
+    MERGED = "merged"
+    CLOSED = "closed"
+    REOPENED = "reopened"
+    APPROVED = "approved"
+    APPROVAL_REVOKED = "approval_revoked"
+    OVERRIDDEN = "overridden"
+    COMMENTED = "commented"
+
+
 class Reference(NamedTuple):
     """
     What a push did to one reference; which one it was is not kept.
@@ -63,6 +106,15 @@ class Reference(NamedTuple):
     change: str
 
 
+class Caller(NamedTuple):
+    """
+    What kind of caller made a request, and with what kind of credentials; never who.
+    """
+
+    identity_type: str
+    credentials: str
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """
@@ -70,9 +122,14 @@ class Event:
 
     ``ids`` are the 16-byte identities by which it is known, ``event_id`` is CloudTrail's
     where that is a UUID and else empty. ``time_ms`` is None without a usable time.
-    ``repository`` is the one the request names, and ``proven`` says whether the name is
-    more than a stranger's typing; ``shows`` are the repositories that this record shows
-    to exist. ``references`` is None where the record does not list any.
+
+    ``repository`` is the one the request names. ``proven`` says whether the name is more
+    than a stranger's typing, and ``named`` whether there is any place that names one; where
+    there is none, ``subjects`` may tell. ``shows`` are the repositories that this record
+    shows to exist; ``renamed_to`` is the new name that it gives to its repository, and
+    ``deleted_id`` the id of the repository that it deletes, each empty in other events.
+
+    ``references`` is None where the record does not list any.
     """
 
     ids: tuple[bytes, ...]
@@ -80,12 +137,18 @@ class Event:
     time_ms: int | None
     repository: Repository
     proven: bool
+    named: bool
+    subjects: tuple[Subject, ...]
     shows: frozenset[Repository]
+    renamed_to: str
+    deleted_id: str
     action: str
     protocol: str
     data_transferred: str
     error_code: str
     references: tuple[Reference, ...] | None
+    pull_request_step: PullRequestStep | None
+    caller: Caller
 
     @property
     def is_push(self) -> bool:
@@ -97,127 +160,69 @@ class Event:
         """
         return self.action == "GitPush" and self.data_transferred == "true" and not self.error_code
 
+    @property
+    def is_reply(self) -> bool:
+        """
+        Whether this answers a comment, of which only its id is told.
+        """
+        return self.action == "PostCommentReply"
+
 
 def is_codecommit_event(record: Record) -> bool:
     """
     Whether a record tells of a CodeCommit request.
-
-    Insight, network-activity and aggregated records of the same source are about such
-    requests, not requests themselves (CloudTrail User Guide, eventCategory).
     """
-    return record.get("eventSource") == EVENT_SOURCE and record.get("eventCategory") in (
-        None,
-        "Management",
-    )
+    return record.get("eventSource") == EVENT_SOURCE and is_counted(record)
 
 
 def event(record: Record) -> Event:
     """
-    The event that a CodeCommit record tells of. Never raises for what a field holds.
+    The event that a CodeCommit record tells of, whatever its fields hold.
+
+    Raises:
+        RecursionError: The record has no UUID to be known by, and is nested too deep.
     """
-    extra = _object(record, "additionalEventData")
+    extra = inside(record, "additionalEventData")
     arns = tuple(_repository_arns(record))
-    error_code = _error_code(record)
-    action = _bounded(_NAME, record.get("eventName"))
+    names = _repository_names(record, arns)
     repository = Repository(
         _owner(record, arns),
-        _bounded(_REGION, record.get("awsRegion")),
-        _bounded(_REPOSITORY, _repository_name(record, arns), otherwise=""),
+        region_label(record.get("awsRegion")),
+        repository_label(next(iter(names)) if len(names) == 1 else ""),
     )
+    error_code = error_label(record)
     proven = not error_code and not _deleted_nothing(record)
+    renamed_to = _new_name(record, repository) if proven else ""
     return Event(
-        ids=_ids(record),
-        event_id=_uuid(record.get("eventID")),
+        ids=identities(record),
+        event_id=uuid_text(record.get("eventID")),
         time_ms=milliseconds(record.get("eventTime")),
         repository=repository,
         proven=proven,
-        shows=frozenset(_shown(record, repository, arns, proven=proven)),
-        action=action,
-        protocol=_bounded(_PROTOCOL, extra.get("protocol", "")),
-        data_transferred=_BOOLEANS.get(_boolean(extra, "dataTransferred"), ""),
+        named=bool(names),
+        subjects=tuple(_subjects(record, repository)),
+        shows=frozenset(_shown(repository, arns, renamed_to, proven=proven)),
+        renamed_to=renamed_to,
+        deleted_id=_deleted_id(record) if proven else "",
+        action=name_label(record.get("eventName")),
+        protocol=protocol_label(extra.get("protocol")),
+        data_transferred=_BOOLEANS[boolean(extra, "dataTransferred")],
         error_code=error_code,
         references=_references(record),
+        pull_request_step=None if error_code else _pull_request_step(record),
+        caller=_caller(inside(record, "userIdentity")),
     )
 
 
-def _object(parent: Any, name: str) -> Record:
-    """
-    The JSON object under a name, or an empty one.
-    """
-    child = parent.get(name) if isinstance(parent, dict) else None
-    return child if isinstance(child, dict) else {}
-
-
-def _list(parent: Record, name: str) -> list[Any]:
-    child = parent.get(name)
-    return child if isinstance(child, list) else []
-
-
-def _text(parent: Any, name: str) -> str:
-    """
-    The text under a name; empty where there is none.
-    """
-    child = parent.get(name) if isinstance(parent, dict) else None
-    return child if isinstance(child, str) else ""
-
-
-def _boolean(parent: Record, name: str) -> bool | None:
-    child = parent.get(name)
-    return child if isinstance(child, bool) else None
-
-
-def _bounded(pattern: re.Pattern[str], value: object, otherwise: str = INVALID) -> str:
-    """
-    A label value if the pattern has it whole, else the stand-in.
-    """
-    if value is None and pattern.fullmatch(""):
-        return ""
-    return value if isinstance(value, str) and pattern.fullmatch(value) else otherwise
-
-
-def _error_code(record: Record) -> str:
-    code = record.get("errorCode")
-    return "" if code in (None, "") else _bounded(_NAME, code)
-
-
-def _uuid(value: object) -> str:
-    return value.lower() if isinstance(value, str) and _UUID.fullmatch(value) else ""
-
-
-def _ids(record: Record) -> tuple[bytes, ...]:
-    """
-    Every identity of a record, 16 bytes each, never none.
-
-    The same request can be told under two eventIDs that share a sharedEventID, and an
-    addendum repeats an event under its originalEventID (CloudTrail User Guide). What has
-    no UUID at all, like the samples of the CodeCommit guide, is known by its whole text.
-    """
-    ids = [
-        UUID(text).bytes
-        for text in (
-            _uuid(record.get("eventID")),
-            _uuid(_object(record, "addendum").get("originalEventID")),
-        )
-        if text
-    ]
-    if shared := _uuid(record.get("sharedEventID")):
-        names = (shared, _text(record, "eventSource"), _text(record, "eventName"))
-        ids.append(_digest(json.dumps(names)))
-    if not ids:
-        ids.append(_digest(json.dumps(record, sort_keys=True)))
-    return tuple(dict.fromkeys(ids))
-
-
-def _digest(text: str) -> bytes:
-    return blake2b(text.encode(), digest_size=16).digest()
+# Which repository -------------------------------------------------------------------------
 
 
 def _repository_arns(record: Record) -> Iterator[tuple[Any, Repository]]:
     """
     The CodeCommit entries of ``resources``, each with the repository its ARN names.
     """
-    for entry in _list(record, "resources"):
-        if repository := _arn_repository(_text(entry, "ARN")):
+    for entry in items(record, "resources"):
+        if repository := _arn_repository(text(entry, "ARN")):
             yield entry, repository
 
 
@@ -230,57 +235,65 @@ def _owner(record: Record, arns: tuple[tuple[Any, Repository], ...]) -> str:
     """
     The account that owns the repository; the caller's account is another matter.
     """
-    candidates = [_text(record, "recipientAccountId")]
+    candidates = [text(record, "recipientAccountId")]
     if arns:
         entry, repository = arns[0]
-        candidates = [_text(entry, "accountId"), repository.account_id, *candidates]
-    return _bounded(_ACCOUNT, next(filter(None, candidates), None))
+        candidates = [text(entry, "accountId"), repository.account_id, *candidates]
+    return account_label(next(filter(None, candidates), None))
 
 
-def _repository_name(record: Record, arns: tuple[tuple[Any, Repository], ...]) -> str:
+def _repository_names(record: Record, arns: tuple[tuple[Any, Repository], ...]) -> frozenset[str]:
     """
-    The name of the one repository a request is about, from the first place that has one.
-
-    Empty where there is none, and where a place holds several.
+    The names in the first place that has any: one, or several, which are none in particular.
     """
-    request = _object(record, "requestParameters")
-    answer = _object(record, "responseElements")
-    resource_arn = _arn_repository(_text(request, "resourceArn"))
+    request = inside(record, "requestParameters")
+    answer = inside(record, "responseElements")
+    resource_arn = _arn_repository(text(request, "resourceArn"))
     places = (
-        {_text(_object(record, "additionalEventData"), "repositoryName")},
-        {_text(request, "repositoryName")},
-        {name for name in _list(request, "repositoryNames") if isinstance(name, str)},
-        {_text(target, "repositoryName") for target in _list(request, "targets")},
+        {text(inside(record, "additionalEventData"), "repositoryName")},
+        {text(request, "repositoryName")},
+        {name for name in items(request, "repositoryNames") if isinstance(name, str)},
+        {text(target, "repositoryName") for target in items(request, "targets")},
         {resource_arn.name} if resource_arn else set(),
-        {_text(request, "oldName")},
-        {_text(_object(answer, "repositoryMetadata"), "repositoryName")},
+        {text(request, "oldName")},
+        {text(inside(answer, "repositoryMetadata"), "repositoryName")},
         {
-            _text(target, "repositoryName")
-            for target in _list(_object(answer, "pullRequest"), "pullRequestTargets")
+            text(target, "repositoryName")
+            for target in items(inside(answer, "pullRequest"), "pullRequestTargets")
         },
         {repository.name for _, repository in arns},
     )
-    for names in places:
-        if named := names - {""}:
-            return named.pop() if len(named) == 1 else ""
-    return ""
+    return next((frozenset(named) for names in places if (named := names - {""})), frozenset())
 
 
-def _deleted_nothing(record: Record) -> bool:
+def _subjects(record: Record, repository: Repository) -> Iterator[Subject]:
     """
-    Whether this is a DeleteRepository of a repository that was not there.
-
-    It succeeds all the same, with no repositoryId in its answer (CodeCommit API Reference).
+    Every id in a record that belongs to one repository, each once, in the order of look-up.
     """
-    return record.get("eventName") == "DeleteRepository" and not _text(
-        _object(record, "responseElements"), "repositoryId"
+    request = inside(record, "requestParameters")
+    answer = inside(record, "responseElements")
+    extra = inside(record, "additionalEventData")
+    places = (
+        (IdKind.PULL_REQUEST, request, "pullRequestId"),
+        (IdKind.PULL_REQUEST, answer, "pullRequestId"),
+        (IdKind.PULL_REQUEST, inside(answer, "pullRequest"), "pullRequestId"),
+        (IdKind.COMMENT, request, "commentId"),
+        (IdKind.COMMENT, request, "inReplyTo"),
+        (IdKind.COMMENT, inside(answer, "comment"), "commentId"),
+        (IdKind.REPOSITORY, extra, "repositoryId"),
+        (IdKind.REPOSITORY, inside(answer, "repositoryMetadata"), "repositoryId"),
+        (IdKind.REPOSITORY, answer, "repositoryId"),
     )
+    found = ((kind, id_text(parent, name)) for kind, parent, name in places)
+    for kind, one in dict.fromkeys(found):
+        if one:
+            yield Subject(kind, repository.account_id, repository.aws_region, one)
 
 
 def _shown(
-    record: Record,
     repository: Repository,
     arns: tuple[tuple[Any, Repository], ...],
+    renamed_to: str,
     *,
     proven: bool,
 ) -> Iterator[Repository]:
@@ -288,24 +301,56 @@ def _shown(
     The repositories that a record shows to exist: by resource ARN, or by a success.
     """
     for _, named in arns:
-        if _REPOSITORY.fullmatch(named.name):
+        bounded = Repository(
+            account_label(named.account_id),
+            region_label(named.aws_region),
+            repository_label(named.name),
+        )
+        if named.name and named == bounded:
             yield named
     if proven and repository.name:
         yield repository
-        new_name = _text(_object(record, "requestParameters"), "newName")
-        if _REPOSITORY.fullmatch(new_name):
-            yield repository._replace(name=new_name)
+    if renamed_to:
+        yield repository._replace(name=renamed_to)
+
+
+def _new_name(record: Record, repository: Repository) -> str:
+    """
+    What UpdateRepositoryName calls the repository from then on; empty for other actions.
+    """
+    if record.get("eventName") != "UpdateRepositoryName" or not repository.name:
+        return ""
+    return repository_label(inside(record, "requestParameters").get("newName"))
+
+
+def _deleted_id(record: Record) -> str:
+    """
+    The id of the repository that a DeleteRepository has deleted, empty where none was there.
+
+    The request succeeds all the same, with no repositoryId in its answer (CodeCommit API
+    Reference).
+    """
+    if record.get("eventName") != "DeleteRepository":
+        return ""
+    return id_text(inside(record, "responseElements"), "repositoryId")
+
+
+def _deleted_nothing(record: Record) -> bool:
+    return record.get("eventName") == "DeleteRepository" and not _deleted_id(record)
+
+
+# What happened, and by whom ---------------------------------------------------------------
 
 
 def _references(record: Record) -> tuple[Reference, ...] | None:
-    references = _object(record, "requestParameters").get("references")
+    references = inside(record, "requestParameters").get("references")
     if not isinstance(references, list):
         return None
     return tuple(
         Reference(
-            _ref_type(_text(reference, "ref")),
+            _ref_type(text(reference, "ref")),
             # A commit of zeros is how Git's protocol writes "no commit".
-            "delete" if _DELETED.fullmatch(_text(reference, "commit")) else "update",
+            "delete" if _DELETED.fullmatch(text(reference, "commit")) else "update",
         )
         for reference in references
     )
@@ -315,3 +360,67 @@ def _ref_type(ref: str) -> str:
     if ref.startswith("refs/heads/"):
         return "branch"
     return "tag" if ref.startswith("refs/tags/") else "other"
+
+
+_STEPS = {
+    "CreatePullRequest": PullRequestStep.CREATED,
+    "MergePullRequestByFastForward": PullRequestStep.MERGED,
+    "MergePullRequestBySquash": PullRequestStep.MERGED,
+    "MergePullRequestByThreeWay": PullRequestStep.MERGED,
+    "PostCommentForPullRequest": PullRequestStep.COMMENTED,
+    "PostCommentReply": PullRequestStep.COMMENTED,
+    ("UpdatePullRequestStatus", "CLOSED"): PullRequestStep.CLOSED,
+    ("UpdatePullRequestStatus", "OPEN"): PullRequestStep.REOPENED,
+    ("UpdatePullRequestApprovalState", "APPROVE"): PullRequestStep.APPROVED,
+    ("UpdatePullRequestApprovalState", "REVOKE"): PullRequestStep.APPROVAL_REVOKED,
+    ("OverridePullRequestApprovalRules", "OVERRIDE"): PullRequestStep.OVERRIDDEN,
+}
+_STEP_PARAMETERS = {
+    "UpdatePullRequestStatus": "pullRequestStatus",
+    "UpdatePullRequestApprovalState": "approvalState",
+    "OverridePullRequestApprovalRules": "overrideStatus",
+}
+"""The actions that say only in a parameter what happens (CodeCommit API Reference)."""
+
+
+def _pull_request_step(record: Record) -> PullRequestStep | None:
+    """
+    What a successful request does to a pull request; of a reply, if its comment is on one.
+    """
+    action = text(record, "eventName")
+    parameter = _STEP_PARAMETERS.get(action)
+    if parameter is None:
+        return _STEPS.get(action)
+    return _STEPS.get((action, text(inside(record, "requestParameters"), parameter)))
+
+
+_TEMPORARY_TYPES = {
+    "AssumedRole",
+    "Role",
+    "FederatedUser",
+    "SAMLUser",
+    "WebIdentityUser",
+    "IdentityCenterUser",
+}
+
+
+def _caller(identity: Record) -> Caller:
+    return Caller(name_label(identity.get("type")), _credentials(identity))
+
+
+def _credentials(identity: Record) -> str:
+    """
+    What kind of credentials a request came with.
+
+    Access keys begin with AKIA where they are long-term and with ASIA where they are
+    temporary (IAM User Guide, unique identifiers). An IAM user without one came with Git
+    credentials or an SSH key, which are long-term; a service's own event has no type.
+    """
+    kind, key = text(identity, "type"), text(identity, "accessKeyId")
+    if kind == "Root":
+        return "root"
+    if kind == "AWSService" or (not kind and text(identity, "invokedBy")):
+        return "aws_service"
+    if key.startswith("AKIA") or (kind == "IAMUser" and not key.startswith("ASIA")):
+        return "long_term"
+    return "temporary" if key.startswith("ASIA") or kind in _TEMPORARY_TYPES else "unknown"

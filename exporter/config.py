@@ -14,7 +14,6 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import (
@@ -23,11 +22,13 @@ from typing import (
     Any,
     ClassVar,
     Literal,
+    Self,
     get_args,
     get_origin,
 )
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from exporter.errors import ConfigError
 
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
 
 from exporter.values import (
     PROGRAM,
+    AccountIdOrNone,
     AllowedBuckets,
     Bytes,
+    Count,
     FileOrNone,
     Folder,
     Integer,
@@ -62,7 +65,7 @@ PREFIX = "CODECOMMIT_EXPORTER_"
 def option(
     text: str,
     *,
-    default: str | Callable[[], object] | None = ...,  # type: ignore[assignment]
+    default: Any = ...,
     shown: str = "",
     example: str = "",
     positional: bool = False,
@@ -72,16 +75,22 @@ def option(
 
     Args:
         text: What the option does, in sentences for ``--help`` and the README.
-        default: The default as a user would write it, or what computes it. Without one
-            the option is required.
-        shown: The default in words, where it is computed.
+        default: The default as a user would write it, or what computes it; None or an empty
+            tuple where the option is not used. Without a default the option is required.
+        shown: The default in words, where it is no text.
         example: What the error of a missing required option tells the user to write.
         positional: Whether the values are a command's plain arguments instead of a flag.
     """
     extra: dict[str, Any] = {"shown": shown, "example": example, "positional": positional}
     if callable(default):
         return Field(default_factory=default, description=text, json_schema_extra=extra)
-    return Field(default=default, description=text, json_schema_extra=extra)
+    # A default that is no text is a value already, and there is nothing to read.
+    return Field(
+        default=default,
+        validate_default=isinstance(default, str),
+        description=text,
+        json_schema_extra=extra,
+    )
 
 
 def section(kind: type[Section], **defaults: str) -> Any:
@@ -137,6 +146,11 @@ class Sqs(Section):
         "Queue that S3 tells about new log files.",
         example="https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE",
     )
+    accept_inline_events: Switch = option(
+        "Also count CloudTrail records that EventBridge puts into the message itself. Whoever "
+        "can send to the queue is then believed.",
+        default="false",
+    )
 
 
 class S3Sizes(Section):
@@ -163,8 +177,30 @@ class S3(S3Sizes):
         "Bucket whose log files may be read. A notification that names any other is counted, "
         "never followed, and left for the dead-letter queue. With OWNER, an account id, S3 "
         "also refuses when the bucket belongs to somebody else.",
+        default=(),
+        shown="required unless --s3.allow-any-bucket",
         example="my-trail-bucket=123456789012",
     )
+    allow_any_bucket: Switch = option(
+        "Read log files of whatever general purpose bucket a notification names; ARNs, access "
+        "points and directory buckets are refused all the same.",
+        default="false",
+    )
+    expected_bucket_owner: AccountIdOrNone = option(
+        "Account that must own the buckets given without OWNER, and any other.",
+        default=None,
+        shown="none",
+    )
+
+    @model_validator(mode="after")
+    def _named_or_any(self) -> Self:
+        """
+        Refuse settings under which no bucket at all may be read, as any other missing option.
+        """
+        if not (self.allowed_bucket or self.allow_any_bucket):
+            missing = InitErrorDetails(type="missing", loc=("allowed_bucket",), input={})
+            raise ValidationError.from_exception_data("S3", [missing])
+        return self
 
 
 class State(Section):
@@ -209,6 +245,36 @@ class Metrics(Section):
         "0s: not at all.",
         default="2m",
     )
+    max_repositories: Count = option(
+        "How many repositories have series of their own, deleted and retired ones included. "
+        "The label value of the others is (other).",
+        default="10000",
+    )
+    max_series: Count = option(
+        "How many counters and histograms there are, over all families; a histogram is one, "
+        "though Prometheus stores its buckets one by one. What would be one more adds to a "
+        "series of its family whose label values are all (other).",
+        default="200000",
+    )
+    retire_after: Seconds = option(
+        "Series of a repository for which nothing has been counted for so long leave the page, "
+        "those of a deleted one after an hour. The totals stay in the ledger and come back with "
+        "the next event. At least as long as the hold; 0s: never.",
+        default="0s",
+    )
+
+    @model_validator(mode="after")
+    def _retired_after_the_hold(self) -> Self:
+        """
+        Refuse to hide series sooner than two scrapes are sure to have seen their value.
+        """
+        if 0 < self.retire_after < self.new_series_hold:
+            too_soon = PydanticCustomError(
+                "too_soon", "is shorter than --metrics.new-series-hold; write 90d, for example"
+            )
+            wrong = InitErrorDetails(type=too_soon, loc=("retire_after",), input=self.retire_after)
+            raise ValidationError.from_exception_data("Metrics", [wrong])
+        return self
 
 
 class Reconcile(Section):
@@ -282,8 +348,8 @@ class Demo(Section):
     )
     seed: Integer = option("Where chance starts: the same seed invents the same.", default="1")
     faults: Switch = option(
-        "Mix in what goes wrong in real life: repeated notifications and events, a truncated "
-        "file, a foreign message, denied calls, dead letters.",
+        "Mix in what happens in real life: repeated notifications and events, digest files, "
+        "test and removal notifications, truncated files, foreign messages, denied calls.",
         default="false",
     )
 
@@ -423,7 +489,7 @@ class Option:
 
 def options(settings: type[Settings]) -> tuple[Option, ...]:
     """
-    The options of a command, section by section, the required ones of each first.
+    The options of a command, section by section, first those of each that can be missing.
     """
     found = list[Option]()
     for name, field in settings.model_fields.items():
@@ -435,7 +501,7 @@ def options(settings: type[Settings]) -> tuple[Option, ...]:
                 replace(_described(key, each, own.get(key)), section=name, heading=heading)
                 for key, each in kind.model_fields.items()
             ]
-            found.extend(sorted(here, key=lambda option: not option.required))
+            found.extend(sorted(here, key=lambda option: not option.example))
         else:
             found.append(_described(name, field))
     return tuple(found)

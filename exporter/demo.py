@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 import os
@@ -24,14 +25,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 
 from exporter.activity import Activity, WrittenLogFile
 from exporter.config import DemoSettings, ServeSettings
 from exporter.errors import ConfigError
-from exporter.families import EVENT_ERRORS, EVENTS, PUSHES, REFERENCE_UPDATES, Series
+from exporter.families import (
+    CALLER_EVENTS,
+    EVENT_ERRORS,
+    EVENTS,
+    KMS_REQUESTS,
+    PULL_REQUEST_EVENTS,
+    PUSHES,
+    REFERENCE_UPDATES,
+    Series,
+)
 from exporter.ledger import Ledger
 from exporter.logs import set_up_logs
 from exporter.service import Service, stop_signals
@@ -50,7 +60,15 @@ SETTLE_SECONDS_MAX = 60.0
 USUAL_DENIED_SHARE = 0.02
 DENIED_SHARE = 0.15
 
-COMPARED = (EVENTS, PUSHES, EVENT_ERRORS, REFERENCE_UPDATES)
+COMPARED = (
+    EVENTS,
+    EVENT_ERRORS,
+    PUSHES,
+    REFERENCE_UPDATES,
+    PULL_REQUEST_EVENTS,
+    CALLER_EVENTS,
+    KMS_REQUESTS,
+)
 _COMPARED = {family.name for family in COMPARED}
 
 
@@ -194,11 +212,11 @@ class Surroundings:
         )
         return cls(s3, sqs, queue_url, dead_letters_url)
 
-    def put(self, log_file: WrittenLogFile) -> None:
+    def put(self, key: str, body: bytes) -> None:
         """
-        Deliver a log file, as CloudTrail does.
+        Deliver a file, as CloudTrail does.
         """
-        self.s3.put_object(Bucket=BUCKET, Key=log_file.key, Body=log_file.body)
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
 
     def send(self, body: str) -> None:
         """
@@ -272,7 +290,7 @@ class Writer:
     def _write_one(self, activity: Activity, chance: random.Random) -> None:
         denied = DENIED_SHARE if self.settings.demo.faults else USUAL_DENIED_SHARE
         log_file = activity.log_file(datetime.now(UTC), denied=denied)
-        self.surroundings.put(log_file)
+        self.surroundings.put(log_file.key, log_file.body)
         self.log_files += 1
         self.truth.update({Series(*series): count for series, count in log_file.truth.items()})
         if self.settings.demo.faults:
@@ -284,10 +302,10 @@ class Writer:
         """
         Now and then, what happens to real queues and trails as well.
         """
-        for fault, share in FAULT_SHARES.items():
-            if chance.random() < share:
-                self.faults[fault] += 1
-                _FAULTS[fault](self.surroundings, activity, log_file)
+        for name, fault in FAULTS.items():
+            if chance.random() < fault.share:
+                self.faults[name] += 1
+                fault.happen(self.surroundings, activity, log_file)
 
     async def _let_it_settle(self, asked: asyncio.Event) -> None:
         """
@@ -310,41 +328,102 @@ class Writer:
 
 
 def _repeat_notification(surroundings: Surroundings, _: Activity, log_file: WrittenLogFile) -> None:
+    surroundings.send(_notification("ObjectCreated:Put", log_file))
+
+
+def _repeat_through_sns(surroundings: Surroundings, _: Activity, log_file: WrittenLogFile) -> None:
+    envelope = {
+        "Type": "Notification",
+        "TopicArn": f"arn:aws:sns:{REGION}:123456789012:demo-log-files",
+        "Subject": "Amazon S3 Notification",
+        "Message": _notification("ObjectCreated:Put", log_file),
+        "Timestamp": datetime.now(UTC).isoformat(),
+    }
+    surroundings.send(json.dumps(envelope))
+
+
+def _announce_removal(surroundings: Surroundings, _: Activity, log_file: WrittenLogFile) -> None:
+    surroundings.send(_notification("ObjectRemoved:Delete", log_file))
+
+
+def _notification(event_name: str, log_file: WrittenLogFile) -> str:
     record = {
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
         "eventTime": datetime.now(UTC).isoformat(),
-        "eventName": "ObjectCreated:Put",
+        "eventName": event_name,
         "s3": {"bucket": {"name": BUCKET}, "object": {"key": log_file.key}},
     }
-    surroundings.send(json.dumps({"Records": [record]}))
+    return json.dumps({"Records": [record]})
+
+
+def _test_notifications(surroundings: Surroundings, _: Activity, __: WrittenLogFile) -> None:
+    """
+    What S3 sends when somebody configures a bucket's notifications.
+    """
+    message = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": BUCKET}
+    surroundings.send(json.dumps(message))
+
+
+def _validate_topic(surroundings: Surroundings, _: Activity, __: WrittenLogFile) -> None:
+    """
+    What CloudTrail sends when a trail is given an SNS topic.
+    """
+    surroundings.send("CloudTrail validation message.")
+
+
+def _deliver_digest(surroundings: Surroundings, __: Activity, log_file: WrittenLogFile) -> None:
+    """
+    A digest file, which the bucket announces like a log file.
+    """
+    _, account, _, region, *day, _ = log_file.key.split("/")
+    second = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    name = f"{account}_CloudTrail-Digest_{region}_demo_{REGION}_{second}.json.gz"
+    digest = {"awsAccountId": account, "logFiles": [{"s3Object": log_file.key}]}
+    surroundings.put(
+        "/".join(("AWSLogs", account, "CloudTrail-Digest", region, *day, name)),
+        gzip.compress(json.dumps(digest).encode()),
+    )
 
 
 def _repeat_events(
     surroundings: Surroundings, activity: Activity, log_file: WrittenLogFile
 ) -> None:
-    surroundings.put(activity.repeat(log_file, datetime.now(UTC)))
+    repeated = activity.repeat(log_file, datetime.now(UTC))
+    surroundings.put(repeated.key, repeated.body)
 
 
 def _truncate(surroundings: Surroundings, activity: Activity, log_file: WrittenLogFile) -> None:
-    surroundings.put(activity.truncated(log_file))
+    truncated = activity.truncated(log_file)
+    surroundings.put(truncated.key, truncated.body)
 
 
 def _send_foreign(surroundings: Surroundings, _: Activity, __: WrittenLogFile) -> None:
     surroundings.send("Somebody else's message.")
 
 
-FAULT_SHARES = {
-    "repeated notification": 0.1,
-    "repeated events": 0.1,
-    "truncated log file": 0.05,
-    "foreign message": 0.05,
-}
-_FAULTS: dict[str, Callable[[Surroundings, Activity, WrittenLogFile], None]] = {
-    "repeated notification": _repeat_notification,
-    "repeated events": _repeat_events,
-    "truncated log file": _truncate,
-    "foreign message": _send_foreign,
+class Fault(NamedTuple):
+    """
+    Something that goes wrong beside this share of the log files, and adds nothing.
+
+    Its message is acknowledged, unless it is ``left`` for the dead-letter queue.
+    """
+
+    share: float
+    happen: Callable[[Surroundings, Activity, WrittenLogFile], None]
+    left: bool = False
+
+
+FAULTS = {
+    "repeated notification": Fault(0.1, _repeat_notification),
+    "repeated notification by SNS": Fault(0.1, _repeat_through_sns),
+    "repeated events": Fault(0.1, _repeat_events),
+    "notification of a removal": Fault(0.05, _announce_removal),
+    "test notification of S3": Fault(0.05, _test_notifications),
+    "validation message of CloudTrail": Fault(0.05, _validate_topic),
+    "digest file": Fault(0.05, _deliver_digest),
+    "truncated log file": Fault(0.05, _truncate, left=True),
+    "foreign message": Fault(0.05, _send_foreign, left=True),
 }
 
 
@@ -374,10 +453,8 @@ def _summary(writer: Writer, service: Service, *, complete: bool) -> int:
     for family in COMPARED:
         written, got = _total(truth, family.name), _total(counted, family.name)
         print(f"  {family.name:48}{written:9}{got:10}")
-    for fault, times in writer.faults.items():
-        print(f"  {fault + ' (adds nothing)':48}{times:9}")
-    if writer.faults:
-        print(f"  {'messages in the dead-letter queue':48}{writer.surroundings.dead_letters():9}")
+    if writer.settings.demo.faults:
+        _print_faults(writer)
     different = [one for one in truth.keys() | counted.keys() if truth[one] != counted[one]]
     if different and not complete:
         print("Stopped early: what was still on its way has not been counted.", flush=True)
@@ -387,3 +464,14 @@ def _summary(writer: Writer, service: Service, *, complete: bool) -> int:
         return 1
     print(f"All {len(truth)} series are right: written equals counted.", flush=True)
     return 0
+
+
+def _print_faults(writer: Writer) -> None:
+    """
+    Tell what went wrong, and how many messages were left for the dead-letter queue.
+    """
+    for name in FAULTS:
+        print(f"  {name + ' (adds nothing)':48}{writer.faults[name]:9}")
+    left = sum(writer.faults[name] for name, fault in FAULTS.items() if fault.left)
+    dead_letters = writer.surroundings.dead_letters()
+    print(f"  {'messages left / in the dead-letter queue':48}{left:9}{dead_letters:10}")

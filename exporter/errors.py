@@ -5,6 +5,8 @@ What can go wrong, drawn as a tree. The class says whether trying again can help
     ├── ConfigError             the user's to mend; one line on standard error, exit 2
     ├── Permanent               trying again cannot help: left to the redrive policy, counted
     │   ├── ForeignMessage          not an announcement of log files
+    │   ├── UnreadableMessage       an announcement, but not in a form that can be read
+    │   ├── InlineEvent             carries the event itself, which is not accepted
     │   ├── RefusedBucket           names a bucket that is not allowed
     │   ├── MalformedLogFile        not gzip'd JSON with Records, or damaged
     │   └── OversizedLogFile        larger than the caps, compressed or inflated
@@ -12,10 +14,13 @@ What can go wrong, drawn as a tree. The class says whether trying again can help
         ├── QueueUnavailable        SQS did not answer, or refused
         │   ├── QueueMissing            there is no such queue
         │   └── QueueDenied             access denied
-        ├── BucketMissing           there is no such bucket
         ├── LogFileUnavailable      S3 did not hand over the log file
         │   ├── LogFileMissing          404
-        │   └── LogFileDenied           403
+        │   ├── LogFileDenied           403
+        │   ├── LogFileLocked           its KMS key cannot be used
+        │   ├── LogFileArchived         it must be restored first
+        │   ├── BucketMissing           there is no such bucket
+        │   └── BucketElsewhere         its bucket is in a Region that S3 does not tell
         └── LedgerUnavailable       the ledger could not commit
 
 Every error names what it is about (a bucket and key, a queue, a message) and its
@@ -70,12 +75,39 @@ class ForeignMessage(Permanent):
     reason = "foreign_message"
 
 
+class UnreadableMessage(Permanent):
+    """
+    The message announces log files, but not in a form that can be read.
+    """
+
+    hint = (
+        "Its sender writes another version of the announcement, or a damaged one; the message "
+        "is left for the dead-letter queue."
+    )
+    reason = "unreadable_message"
+
+
+class InlineEvent(Permanent):
+    """
+    The message carries a CloudTrail event itself, and such messages are not accepted.
+    """
+
+    hint = (
+        "Log files hold the same event. Whoever can send to the queue could invent such a "
+        "message; --sqs.accept-inline-events believes it."
+    )
+    reason = "inline_event"
+
+
 class RefusedBucket(Permanent):
     """
     A notification names a bucket that is not allowed.
     """
 
-    hint = "Name the bucket with --s3.allowed-bucket if its log files are to be counted."
+    hint = (
+        "Name the bucket with --s3.allowed-bucket if its log files are to be counted; ARNs, "
+        "access points and directory buckets are never read."
+    )
     reason = "bucket_not_allowed"
 
 
@@ -95,7 +127,10 @@ class OversizedLogFile(Permanent):
     The object is larger than the program is willing to read; nothing of it is counted.
     """
 
-    hint = "Raise --s3.max-compressed-bytes or --s3.max-inflated-bytes if the file is genuine."
+    hint = (
+        "If the file is genuine, raise the cap on bytes that it exceeds: "
+        "--s3.max-compressed-bytes or --s3.max-inflated-bytes."
+    )
     reason = "oversized_log_file"
 
 
@@ -129,15 +164,6 @@ class QueueDenied(QueueUnavailable):
     reason = "queue_denied"
 
 
-class BucketMissing(Transient):
-    """
-    S3 says that there is no such bucket.
-    """
-
-    hint = "Create the bucket, or mend --s3.allowed-bucket."
-    reason = "bucket_missing"
-
-
 class LogFileUnavailable(Transient):
     """
     S3 did not hand over the log file.
@@ -163,6 +189,50 @@ class LogFileDenied(LogFileUnavailable):
 
     hint = "The role needs s3:GetObject on the bucket, and kms:Decrypt on its key if it has one."
     reason = "log_file_denied"
+
+
+class LogFileLocked(LogFileUnavailable):
+    """
+    The KMS key that the log file is encrypted with cannot be used.
+    """
+
+    hint = (
+        "The key must be enabled, and its policy and the role must allow kms:Decrypt; the "
+        "bucket's account and the key's may differ."
+    )
+    reason = "log_file_locked"
+
+
+class LogFileArchived(LogFileUnavailable):
+    """
+    The log file lies in an archive, from which S3 hands over nothing.
+    """
+
+    hint = (
+        "Restore it (s3:RestoreObject), and let the bucket's lifecycle rules archive log files "
+        "only after they have been counted."
+    )
+    reason = "log_file_archived"
+
+
+class BucketMissing(LogFileUnavailable):
+    """
+    S3 says that there is no such bucket.
+    """
+
+    hint = (
+        "Create the bucket, or see who names it: --s3.allowed-bucket, or the messages on the queue."
+    )
+    reason = "bucket_missing"
+
+
+class BucketElsewhere(LogFileUnavailable):
+    """
+    The bucket is in another Region, and S3 does not say in which.
+    """
+
+    hint = "Set AWS_REGION to the bucket's Region."
+    reason = "bucket_elsewhere"
 
 
 class LedgerUnavailable(Transient):

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+OTHER = "(other)"
+"""The label value of what is past a limit on the number of series."""
+
 THOUSANDTHS = 1000
 """Amounts of histograms and gauges are kept in thousandths of the unit that is shown."""
 
@@ -69,6 +72,12 @@ class Family:
         """
         return Total(0, (0,) * (len(self.buckets) + 1) if self.buckets else ())
 
+    def other(self) -> Series:
+        """
+        The series that takes what is past the limit on the number of series.
+        """
+        return Series(self.name, (OTHER,) * len(self.labels))
+
     def observed(self, thousandths: int) -> Total:
         """
         One observation of a histogram, as a total of its own.
@@ -105,11 +114,21 @@ class SeriesState(NamedTuple):
     A series as the ledger holds it.
 
     ``released_ms`` is when its hold ended, in milliseconds since 1970; None while held.
+    ``held`` is what it shows until then: zero where the series is new, and where it comes
+    back to the page, what it showed when it left.
     """
 
     total: Total
     born_ms: int
     released_ms: int | None
+    held: Total
+
+    @property
+    def shown(self) -> Total:
+        """
+        What a page shows of the series.
+        """
+        return self.held if self.released_ms is None else self.total
 
 
 REPOSITORY_LABELS = ("account_id", "aws_region", "repository")
@@ -153,6 +172,35 @@ REFERENCE_UPDATES = Family(
     "References named by pushes, by their type and by what happened to them.",
     (*REPOSITORY_LABELS, "ref_type", "change"),
 )
+PULL_REQUEST_EVENTS = Family(
+    "codecommit_pull_request_events_total",
+    Kind.COUNTER,
+    "What happened to pull requests: created, merged, closed, reopened, approved, "
+    "approval_revoked, overridden (approval rules), commented; successful requests only.",
+    (*REPOSITORY_LABELS, "event"),
+)
+PULL_REQUEST_OPEN = Family(
+    "codecommit_pull_request_open_seconds",
+    Kind.HISTOGRAM,
+    "Time from the creation of a pull request to its end, by outcome (merged, closed); only of "
+    "those whose creation has been counted.",
+    (*REPOSITORY_LABELS, "outcome"),
+    (3600, 14400, 86400, 259200, 604800, 1209600, 2592000, 7776000),
+)
+CALLER_EVENTS = Family(
+    "codecommit_caller_events_total",
+    Kind.COUNTER,
+    "CodeCommit events by what kind of caller made the request (identity_type is CloudTrail's) "
+    "and with what kind of credentials: root, long_term, temporary, aws_service, unknown.",
+    (*REPOSITORY_LABELS, "identity_type", "credentials"),
+)
+KMS_REQUESTS = Family(
+    "codecommit_kms_requests_total",
+    Kind.COUNTER,
+    "Requests to AWS KMS that CodeCommit made for a repository's data, failed ones included "
+    "(error_code is empty for the others); no part of codecommit_events_total.",
+    (*REPOSITORY_LABELS, "action", "error_code"),
+)
 LAST_EVENT = Family(
     "codecommit_last_event_timestamp_seconds",
     Kind.GAUGE,
@@ -165,6 +213,13 @@ LAST_PUSH = Family(
     "Time of the newest push that moved data, in seconds since 1970.",
     REPOSITORY_LABELS,
 )
+REPOSITORY_INFO = Family(
+    "codecommit_repository_info",
+    Kind.GAUGE,
+    "Which id the repository of a name has, as the newest event tells; always 1. Gone once the "
+    "repository is deleted.",
+    (*REPOSITORY_LABELS, "repository_id"),
+)
 
 FAMILIES = (
     EVENTS,
@@ -173,8 +228,13 @@ FAMILIES = (
     PUSHES,
     PUSH_REFERENCES,
     REFERENCE_UPDATES,
+    PULL_REQUEST_EVENTS,
+    PULL_REQUEST_OPEN,
+    CALLER_EVENTS,
+    KMS_REQUESTS,
     LAST_EVENT,
     LAST_PUSH,
+    REPOSITORY_INFO,
 )
 """All families, in the order of the page."""
 

@@ -3,8 +3,9 @@ The page that Prometheus scrapes.
 
 Rules:
 
-1. A series that is held shows 0, in all its parts, whatever it holds. Prometheus sees a
-   counter grow only from a sample it has; the first value it meets counts for nothing.
+1. A series that is held shows 0, in all its parts, whatever it holds, or what it showed when
+   it left the page. Prometheus sees a counter grow only from a sample it has; the first
+   value it meets counts for nothing.
 2. The hold begins with the first answered scrape that showed the series, and its end is
    committed to the ledger before the value is shown. A series that has been released never
    shows 0 again; one that has not begins its hold anew after a restart.
@@ -16,7 +17,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -27,8 +28,10 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 
+from exporter.codecommit import Repository
 from exporter.families import (
     FAMILIES,
+    REPOSITORY_INFO,
     THOUSANDTHS,
     Family,
     Kind,
@@ -36,8 +39,50 @@ from exporter.families import (
     SeriesState,
     Total,
 )
+from exporter.knowledge import Known
+from exporter.retirement import Retirement
 
 SeriesStates = Mapping[Series, SeriesState]
+
+
+class View(NamedTuple):
+    """
+    What a page shows of a ledger: its series, and what is known of the repositories.
+    """
+
+    series: SeriesStates
+    known: Mapping[Repository, Known]
+
+    def without_retired(self, retirement: Retirement, now_ms: int) -> View:
+        """
+        The view once the series of retired repositories have left it.
+        """
+        if not retirement.after_ms:
+            return self
+        return View(
+            {
+                series: state
+                for series, state in self.series.items()
+                if not retirement.hides(
+                    state, self.known.get(Repository(*series.labels[:3])), now_ms
+                )
+            },
+            {
+                repository: known
+                for repository, known in self.known.items()
+                if not retirement.is_over(known, now_ms)
+            },
+        )
+
+    def repository_ids(self) -> Iterator[tuple[Repository, str]]:
+        """
+        The repositories that labels may name, each with its id, where that is known.
+        """
+        return (
+            (repository, known.repository_id)
+            for repository, known in self.known.items()
+            if known.repository_id and known.active_ms
+        )
 
 
 class LedgerCollector:
@@ -45,8 +90,8 @@ class LedgerCollector:
     The ledger's families for prometheus_client: made anew at each scrape.
     """
 
-    def __init__(self, series: SeriesStates) -> None:
-        self._series = series
+    def __init__(self, view: View) -> None:
+        self._view = view
 
     def describe(self) -> Iterator[Metric]:
         """
@@ -59,10 +104,11 @@ class LedgerCollector:
         The families with what each series shows at this moment.
         """
         metrics = {family.name: _metric(family) for family in FAMILIES}
-        for series, state in self._series.items():
+        for series, state in self._view.series.items():
             add = _ADDERS[_KINDS[series.family]]
-            total = state.total if state.released_ms is not None else _ZEROS[series.family]
-            add(metrics[series.family], series.labels, total)
+            add(metrics[series.family], series.labels, state.shown)
+        for repository, repository_id in self._view.repository_ids():
+            metrics[REPOSITORY_INFO.name].add_metric((*repository, repository_id), 1)
         return iter(metrics.values())
 
 
@@ -106,12 +152,12 @@ def held(series: SeriesStates) -> list[Series]:
     return [one for one, state in series.items() if state.released_ms is None]
 
 
-def page(own: CollectorRegistry, series: SeriesStates, accept: str) -> tuple[bytes, str]:
+def page(own: CollectorRegistry, view: View, accept: str) -> tuple[bytes, str]:
     """
     The whole page and its content type, in the format that ``accept`` asks for.
     """
     registry = CollectorRegistry()
-    registry.register(LedgerCollector(series))
+    registry.register(LedgerCollector(view))
     registry.register(_Registered(own))
     encode, content_type = _encoder(accept)
     return encode(registry), content_type
@@ -176,7 +222,6 @@ _ADDERS = {
     Kind.HISTOGRAM: _add_histogram,
 }
 _KINDS = {family.name: family.kind for family in FAMILIES}
-_ZEROS = {family.name: family.zero() for family in FAMILIES}
 _BOUNDS = {
     family.name: [*(f"{bound:.1f}" for bound in family.buckets), "+Inf"] for family in FAMILIES
 }

@@ -4,9 +4,11 @@ Decodes log files without a queue or a ledger, and prints what they hold.
 Rules:
 
 1. What ``serve`` would count is what ``scan`` prints: the same code decodes and counts.
-2. A file that cannot be read is named on standard error and costs nothing else; the exit
+2. What is no log file by its name, such as a digest file, is passed over, unless it was
+   named by itself.
+3. A file that cannot be read is named on standard error and costs nothing else; the exit
    code tells that there was one.
-3. Results go to standard output, everything else to standard error.
+4. Results go to standard output, everything else to standard error.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -28,15 +31,24 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from exporter.aws.failures import FAILURES, described
-from exporter.cloudtrail import decode, delivery_minute_ms
+from exporter.cloudtrail import decode
 from exporter.config import ScanSettings
-from exporter.errors import ConfigError, ExporterError, LogFileUnavailable, OversizedLogFile
+from exporter.errors import (
+    BucketMissing,
+    ConfigError,
+    ExporterError,
+    LogFileUnavailable,
+    OversizedLogFile,
+)
 from exporter.families import EVENTS, FAMILY, THOUSANDTHS, Kind
+from exporter.keys import ObjectKind, delivery_minute_ms, object_kind
+from exporter.ledger.book import Policy
 from exporter.ledger.memory import MemoryLedger
 from exporter.logs import set_up_logs
-from exporter.metrics import LedgerCollector
+from exporter.metrics import LedgerCollector, View
 from exporter.notifications import LogFile
 from exporter.tally import Reading
+from exporter.timestamps import usable_ms
 
 FILE_COLUMNS = 1000
 """How wide a table may be that goes to a file or a pipe: so wide that nothing is cut."""
@@ -80,7 +92,7 @@ def scan(settings: ScanSettings) -> int:
         ConfigError: A path is not there.
     """
     set_up_logs(settings.log.level, settings.log.format)
-    findings = Findings(MemoryLedger())
+    findings = Findings(MemoryLedger(Policy(repositories_max=sys.maxsize, series_max=sys.maxsize)))
     for source in _with_progress(_sources(settings)):
         try:
             _count(source, findings, settings)
@@ -89,7 +101,11 @@ def scan(settings: ScanSettings) -> int:
             print(f"{source}: {error}", file=sys.stderr)
     _PRINTERS[settings.format](findings)
     if not findings.log_files and not findings.failed:
-        print(f"no log files found (names that end in {' or '.join(SUFFIXES)})", file=sys.stderr)
+        print(
+            f"no log files found: no name ends in {' or '.join(SUFFIXES)}, or all are of "
+            "something else, such as digest files",
+            file=sys.stderr,
+        )
         return 1
     return 1 if findings.failed else 0
 
@@ -100,8 +116,10 @@ def _count(source: Source, findings: Findings, settings: ScanSettings) -> None:
     if len(body) > bytes_max:
         raise OversizedLogFile(f"has more bytes than --s3.max-compressed-bytes, {bytes_max}")
     decoded = decode(body, inflated_bytes_max=settings.s3.max_inflated_bytes)
-    delivered_ms = delivery_minute_ms(source.log_file.key)
-    tally = findings.ledger.count(Reading(source.log_file, delivered_ms, decoded.events))
+    delivered_ms = usable_ms(delivery_minute_ms(source.log_file.key), time.time() * 1000)
+    tally = findings.ledger.count(
+        Reading(source.log_file, delivered_ms, decoded.events, decoded.kms_requests)
+    )
     findings.log_files += 1
     findings.invalid += decoded.invalid
     findings.repeated += tally.repeated
@@ -126,9 +144,16 @@ def _files(path: Path) -> Iterator[Source]:
     for folder, folders, names in os.walk(path):
         folders.sort()
         for name in sorted(names):
-            if name.endswith(SUFFIXES):
-                file = Path(folder, name)
+            file = Path(folder, name)
+            if _is_log_file(str(file)):
                 yield Source(LogFile("", str(file)), partial(_read_file, file))
+
+
+def _is_log_file(key: str) -> bool:
+    """
+    Whether what was found in a folder or below a prefix is worth reading.
+    """
+    return key.endswith(SUFFIXES) and object_kind(key) is ObjectKind.LOG_FILE
 
 
 def _read_file(path: Path, bytes_max: int) -> bytes:
@@ -152,11 +177,13 @@ def _objects(url: str) -> Iterator[Source]:
         for page in pages:
             for entry in page.get("Contents", []):
                 key = entry["Key"]
-                if key.endswith(SUFFIXES):
+                if _is_log_file(key):
                     get = partial(client.get_object, Bucket=bucket, Key=key)
                     yield Source(LogFile(bucket, key), partial(_read_object, get))
     except FAILURES as error:
-        raise LogFileUnavailable(f"{url}: {described(error)[1]}") from error
+        code, words = described(error)
+        kind = BucketMissing if code == "NoSuchBucket" else LogFileUnavailable
+        raise kind(f"{url}: {words}") from error
 
 
 def _read_object(get: Callable[[], Any], bytes_max: int) -> bytes:
@@ -248,7 +275,7 @@ def _described(findings: Findings) -> Iterator[dict[str, object]]:
 
 def _print_openmetrics(findings: Findings) -> None:
     registry = CollectorRegistry()
-    registry.register(LedgerCollector(findings.ledger.series))
+    registry.register(LedgerCollector(View(findings.ledger.series, findings.ledger.known)))
     text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
     sys.stdout.write(text.decode())
 

@@ -26,19 +26,21 @@ from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, NoRegionError
 
-from exporter.aws.objects import Objects
-from exporter.aws.queue import Queue
+from exporter.aws.objects import Buckets, Objects
+from exporter.aws.queue import Queue, queue_names
 from exporter.aws.session import Session
 from exporter.build import revision, version
 from exporter.config import ServeSettings
 from exporter.consumer import Backoff, Consumer
 from exporter.errors import ConfigError, LedgerUnavailable, QueueUnavailable, Transient
 from exporter.ledger import Ledger
+from exporter.ledger.book import Policy
 from exporter.ledger.memory import MemoryLedger
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.logs import set_up_logs
 from exporter.metrics import Holds
 from exporter.pipeline import Pipeline
+from exporter.retirement import Retirement
 from exporter.telemetry import Telemetry
 from exporter.web import Health, Web
 
@@ -91,8 +93,11 @@ class Service:
         self._settings = settings
         self._health = Health({"ledger": "not open yet", "start": "not everything has answered"})
         self._holds = Holds(settings.metrics.new_series_hold)
+        self._retirement = Retirement(round(settings.metrics.retire_after * 1000))
         self.telemetry = Telemetry()
-        self._web = Web(self.telemetry.registry, self._health, self._holds)
+        self._web = Web(
+            self.telemetry.registry, self._health, self._holds, retirement=self._retirement
+        )
         self._addresses: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         self.ledger: Ledger | None = None
 
@@ -152,7 +157,12 @@ class Service:
             try:
                 session = Session(self.telemetry.aws_request)
                 objects = await self._objects(clients, session)
-                queues = [await self._queue(clients, session, url) for url in self._queue_urls]
+                queues = [
+                    await self._queue(clients, session, url, name)
+                    for url, name in zip(
+                        self._queue_urls, queue_names(self._queue_urls), strict=True
+                    )
+                ]
             except NoRegionError as error:
                 raise ConfigError("no AWS Region is known; set AWS_REGION") from error
             except (BotoCoreError, ValueError) as error:
@@ -165,16 +175,22 @@ class Service:
         Open the ledger, however long that takes.
         """
         path = self._settings.ledger_file
-        hold = self._settings.metrics.new_series_hold > 0
+        metrics = self._settings.metrics
+        policy = Policy(
+            hold=metrics.new_series_hold > 0,
+            repositories_max=metrics.max_repositories,
+            series_max=metrics.max_series,
+            retirement=self._retirement,
+        )
         if path is None:
-            ledger: Ledger = MemoryLedger(hold=hold)
+            ledger: Ledger = MemoryLedger(policy)
         else:
             ledger = await self._answer_of(
                 "ledger",
                 lambda: SqliteLedger.open(
                     path,
                     window_seconds=self._settings.ledger.dedupe_window,
-                    hold=hold,
+                    policy=policy,
                     waiting=partial(self._wait_for_ledger, path),
                 ),
             )
@@ -196,13 +212,17 @@ class Service:
         )
         return Objects(
             client,
-            {bucket.name: bucket.owner for bucket in self._settings.s3.allowed_bucket},
+            Buckets(
+                self._settings.s3.allowed_bucket,
+                any_bucket=self._settings.s3.allow_any_bucket,
+                owner=self._settings.s3.expected_bucket_owner,
+            ),
             compressed_bytes_max=self._settings.s3.max_compressed_bytes,
         )
 
-    async def _queue(self, clients: AsyncExitStack, session: Session, url: str) -> Queue:
+    async def _queue(self, clients: AsyncExitStack, session: Session, url: str, name: str) -> Queue:
         client = await clients.enter_async_context(session.client("sqs", region=_queue_region(url)))
-        return Queue(client, url)
+        return Queue(client, url, name)
 
     async def _check(self, objects: Objects, queues: Sequence[Queue]) -> None:
         """
@@ -232,6 +252,7 @@ class Service:
             ledger,
             self.telemetry,
             inflated_bytes_max=self._settings.s3.max_inflated_bytes,
+            accept_inline_events=self._settings.sqs.accept_inline_events,
         )
         consumers = [
             Consumer(

@@ -100,8 +100,9 @@ def _explained(error: ErrorDetails, option: Option, given: Mapping[str, Given]) 
     if error["type"] == "missing":
         if option.positional:
             return f"{option.flag} is missing; write {option.example}"
+        unless = f" ({option.default})" if option.default else ""
         return (
-            f"{option.flag} is missing; write {option.flag} {option.example} "
+            f"{option.flag} is missing{unless}; write {option.flag} {option.example} "
             f"or set {option.variable}"
         )
     if option.choices:

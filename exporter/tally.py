@@ -3,7 +3,7 @@ What the events of a log file add to the totals.
 
 The story of counting, the same for every ledger:
 
-1. All records of the file teach which repositories exist, before any is resolved.
+1. All records of the file teach before any is resolved; see ``knowledge``.
 2. Each event is looked up by all its ids and remembered under all of them.
 3. A new event gets its repository and adds to its series; any other adds nothing.
 
@@ -15,17 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Protocol
 
-from exporter.codecommit import Event, Repository
+from exporter.codecommit import Event, PullRequestStep, Repository
 from exporter.families import (
+    CALLER_EVENTS,
     EVENT_DELIVERY,
     EVENT_ERRORS,
     EVENTS,
     FAMILY,
+    KMS_REQUESTS,
     LAST_EVENT,
     LAST_PUSH,
+    OTHER,
+    PULL_REQUEST_EVENTS,
+    PULL_REQUEST_OPEN,
     PUSH_REFERENCES,
     PUSHES,
     REFERENCE_UPDATES,
@@ -34,128 +37,136 @@ from exporter.families import (
     Series,
     Total,
 )
+from exporter.kms import KmsRequest
+from exporter.knowledge import (
+    Memory,
+    Sight,
+    created_ms,
+    first_learnt,
+    is_on_pull_request,
+    learn,
+    repository_of,
+)
 from exporter.notifications import LogFile
+from exporter.timestamps import usable_ms
 
 _ONE = Total(1)
-FUTURE_MS_MAX = 15 * 60 * 1000
-"""A time further ahead of the clock than this is a wrong one, and must not stick in a metric."""
+_ENDS = {PullRequestStep.MERGED, PullRequestStep.CLOSED}
 
-
-class Sight(Enum):
-    """
-    What a memory says of an event it is shown.
-    """
-
-    NEW = "new"
-    REPEATED = "repeated"
-    LATE = "late"
-    """Too old to be told from a repeat."""
-
-
-class Memory(Protocol):
-    """
-    What has been seen before, as of the transaction at hand.
-    """
-
-    def learn(self, repositories: Iterable[Repository]) -> None:
-        """
-        Take note that these repositories exist. A second time changes nothing.
-        """
-
-    def knows(self, repository: Repository) -> bool:
-        """
-        Whether the repository has been learnt.
-        """
-
-    def see(self, event: Event) -> Sight:
-        """
-        Tell whether the event is new, and remember it; a second call answers REPEATED.
-        """
+Addition = tuple[Series, Total]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """
-    What was read from one log file, ready to be counted.
+    What was read from one log file, or from a message itself, ready to be counted.
 
-    ``delivered_ms`` is when the file was delivered, in milliseconds since 1970.
+    ``log_file`` is None where the message held the record. ``delivered_ms`` is when it was
+    delivered, in milliseconds since 1970.
     """
 
-    log_file: LogFile
+    log_file: LogFile | None
     delivered_ms: int | None
-    events: tuple[Event, ...]
+    events: tuple[Event, ...] = ()
+    kms_requests: tuple[KmsRequest, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """
+        Whether there is nothing to count.
+        """
+        return not self.events and not self.kms_requests
 
 
 @dataclass(slots=True)
 class Tally:
     """
     What one reading adds: totals by series, and which of its events were new.
+
+    ``repeated`` and ``late`` count KMS requests as well. ``limit_hits`` counts what went to
+    a label ``(other)`` because there are too many repositories or series.
     """
 
     totals: dict[Series, Total] = field(default_factory=dict)
     counted: list[Event] = field(default_factory=list)
+    kms_requests: int = 0
     repeated: int = 0
     late: int = 0
+    limit_hits: int = 0
 
-    def add(self, series: Series, total: Total) -> None:
+    def add(self, additions: Iterable[Addition]) -> None:
         """
-        Add to one series.
+        Add to some series.
         """
-        known = self.totals.get(series)
-        self.totals[series] = FAMILY[series.family].sum(known, total) if known else total
+        for series, total in additions:
+            known = self.totals.get(series)
+            self.totals[series] = FAMILY[series.family].sum(known, total) if known else total
+
+    def is_new(self, sight: Sight) -> bool:
+        """
+        Take note of what a memory said, and tell whether it means counting.
+        """
+        self.repeated += sight is Sight.REPEATED
+        self.late += sight is Sight.LATE
+        return sight is Sight.NEW
 
 
 def tally(reading: Reading, memory: Memory, now_ms: int) -> Tally:
     """
-    Count one reading's events, each exactly once for as long as the memory lasts.
+    Count what one reading holds, each event exactly once for as long as the memory lasts.
     """
-    memory.learn({repository for event in reading.events for repository in event.shows})
+    learn(reading.events, memory, now_ms)
     result = Tally()
     for event in reading.events:
-        sight = memory.see(event)
-        if sight is Sight.NEW:
+        if result.is_new(memory.see(event.ids, event.time_ms)):
             result.counted.append(event)
-            for series, total in _additions(event, _repository(event, memory), reading, now_ms):
-                result.add(series, total)
-        elif sight is Sight.REPEATED:
-            result.repeated += 1
-        else:
-            result.late += 1
+            repository = _named(repository_of(event, memory), memory, result, now_ms)
+            result.add(_additions(event, repository, reading, memory, now_ms))
+    for request in reading.kms_requests:
+        if result.is_new(memory.see(request.ids, request.time_ms)):
+            result.kms_requests += 1
+            repository = first_learnt(request.subjects, memory) or request.repository
+            labels = _named(repository, memory, result, now_ms)
+            result.add(
+                [(_series(KMS_REQUESTS, (*labels, request.action, request.error_code)), _ONE)]
+            )
     return result
 
 
-def _repository(event: Event, memory: Memory) -> Repository:
+def _named(repository: Repository, memory: Memory, result: Tally, now_ms: int) -> Repository:
     """
-    The repository an event counts for: the one it names, unless only a stranger names it.
+    The repository as labels name it.
     """
-    if event.proven or not event.repository.name or memory.knows(event.repository):
-        return event.repository
-    return event.repository._replace(name="")
+    if not repository.name or memory.repositories.name(repository, now_ms):
+        return repository
+    result.limit_hits += 1
+    return repository._replace(name=OTHER)
 
 
 def _additions(
-    event: Event, repository: Repository, reading: Reading, now_ms: int
-) -> Iterator[tuple[Series, Total]]:
+    event: Event, repository: Repository, reading: Reading, memory: Memory, now_ms: int
+) -> Iterator[Addition]:
     """
     Everything a new event adds, family by family.
     """
     labels = (*repository, event.action, event.protocol, event.data_transferred)
     yield _series(EVENTS, labels), _ONE
-    if event.time_ms is not None and reading.delivered_ms is not None:
-        delay_ms = max(0, reading.delivered_ms - event.time_ms)
-        yield _series(EVENT_DELIVERY, labels), EVENT_DELIVERY.observed(delay_ms)
+    yield _series(CALLER_EVENTS, (*repository, *event.caller)), _ONE
     if event.error_code:
         yield _series(EVENT_ERRORS, (*repository, event.action, event.error_code)), _ONE
-    moment = _gauge_ms(event, now_ms)
+    moment = usable_ms(event.time_ms, now_ms)
+    if moment is not None and reading.delivered_ms is not None:
+        delay_ms = max(0, reading.delivered_ms - moment)
+        yield _series(EVENT_DELIVERY, labels), EVENT_DELIVERY.observed(delay_ms)
     if moment is not None:
         yield _series(LAST_EVENT, (*repository, event.action)), Total(moment)
     if event.is_push:
         yield from _push_additions(event, repository, moment)
+    if event.pull_request_step:
+        yield from _pull_request_additions(event, repository, memory, moment)
 
 
-def _push_additions(
-    event: Event, repository: Repository, moment: int | None
-) -> Iterator[tuple[Series, Total]]:
+def _push_additions(event: Event, repository: Repository, moment: int | None) -> Iterator[Addition]:
     labels = (*repository, event.protocol)
     yield _series(PUSHES, labels), _ONE
     if moment is not None:
@@ -167,13 +178,17 @@ def _push_additions(
             yield _series(REFERENCE_UPDATES, (*repository, *reference)), _ONE
 
 
-def _gauge_ms(event: Event, now_ms: int) -> int | None:
-    """
-    The event's time if it may become a gauge: a wrong clock far ahead must not stick.
-    """
-    if event.time_ms is None or event.time_ms > now_ms + FUTURE_MS_MAX:
-        return None
-    return event.time_ms
+def _pull_request_additions(
+    event: Event, repository: Repository, memory: Memory, moment: int | None
+) -> Iterator[Addition]:
+    step = event.pull_request_step
+    if step is None or (event.is_reply and not is_on_pull_request(event, memory)):
+        return
+    yield _series(PULL_REQUEST_EVENTS, (*repository, step)), _ONE
+    created = created_ms(event, memory)
+    if step in _ENDS and created and moment is not None:
+        open_ms = max(0, moment - created)
+        yield _series(PULL_REQUEST_OPEN, (*repository, step)), PULL_REQUEST_OPEN.observed(open_ms)
 
 
 def _series(family: Family, labels: tuple[str, ...]) -> Series:

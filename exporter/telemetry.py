@@ -38,9 +38,11 @@ from exporter.cloudtrail import Decoded
 from exporter.codecommit import Event
 from exporter.errors import ExporterError, Permanent
 from exporter.families import Kind
+from exporter.keys import ObjectKind
 from exporter.logs import LOG, say
 from exporter.notifications import Envelope, LogFile, Notification
 from exporter.tally import Tally
+from exporter.timestamps import usable_ms
 
 QUIET_SECONDS = 60
 RECENT_SECONDS = 60
@@ -77,6 +79,18 @@ AWS_CODES = {
         ("SlowDown", "Throttling", "ThrottlingException", "RequestThrottled", "OverLimit"),
         "throttled",
     ),
+    **dict.fromkeys(
+        (
+            "PermanentRedirect",
+            "TemporaryRedirect",
+            "AuthorizationHeaderMalformed",
+            "IllegalLocationConstraintException",
+            "301",
+            "302",
+            "307",
+        ),
+        "other_region",
+    ),
     **dict.fromkeys(("InternalError", "ServiceUnavailable", "500", "503"), "server_error"),
     **dict.fromkeys(
         ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId"), "credentials"
@@ -84,13 +98,22 @@ AWS_CODES = {
 }
 OTHER = "other"
 
-_ERRORS_OF_A_FILE = (
+IGNORED_KINDS = tuple(kind for kind in ObjectKind if kind is not ObjectKind.LOG_FILE)
+
+_ERRORS_TOLD_BEFORE = (
     errors.RefusedBucket,
     errors.MalformedLogFile,
     errors.OversizedLogFile,
     errors.LogFileUnavailable,
     errors.LedgerUnavailable,
 )
+
+_REFUSED_ENVELOPES: Mapping[type[Permanent], str] = {
+    errors.ForeignMessage: "unknown",
+    errors.UnreadableMessage: "unknown",
+    errors.InlineEvent: Envelope.EVENTBRIDGE_CLOUDTRAIL,
+}
+"""The errors that are about a message as such, and what is known of its envelope."""
 
 Entered = TypeVar("Entered")
 
@@ -120,7 +143,7 @@ class Kept(Protocol):
     @property
     def series(self) -> Collection[object]: ...
     @property
-    def repositories(self) -> int: ...
+    def known(self) -> Collection[object]: ...
     @property
     def bytes(self) -> int: ...
     @property
@@ -147,8 +170,8 @@ METRICS = (
     Metric(
         "codecommit_exporter_notifications_total",
         Kind.COUNTER,
-        "Messages by what they were (envelope) and what came of them: read (announces log "
-        "files), acknowledged (announces none), refused (not understood).",
+        "Messages by what they were (envelope) and what came of them: read (announces log files, "
+        "or carries an event), acknowledged (neither), refused (not understood, or not wanted).",
         ("envelope", "outcome"),
         ((*Envelope, "unknown"), ("read", "acknowledged", "refused")),
     ),
@@ -163,16 +186,17 @@ METRICS = (
     Metric(
         "codecommit_exporter_log_files_total",
         Kind.COUNTER,
-        "Log files by outcome: counted (had new events), repeated (had only events counted "
-        "before), no_codecommit (had none), failed.",
+        "Announced objects by outcome: counted (a log file with new events), repeated (with only "
+        "events counted before), no_codecommit (with none), failed; the others are no log files, "
+        "and were told by their key and not fetched.",
         ("outcome",),
-        (("counted", "repeated", "no_codecommit", "failed"),),
+        (("counted", "repeated", "no_codecommit", "failed", *IGNORED_KINDS),),
     ),
     Metric(
         "codecommit_exporter_refused_total",
         Kind.COUNTER,
-        "Messages and log files that were refused, by reason; they are left to the "
-        "dead-letter queue.",
+        "Messages and log files that were refused for good, by reason; they are left to the "
+        "dead-letter queue. What may succeed at another time is not among them.",
         ("reason",),
         (_reasons(),),
     ),
@@ -182,7 +206,7 @@ METRICS = (
         "Records decoded because they are ours, by service; those of other services are "
         "skipped unread.",
         ("service",),
-        (("codecommit",),),
+        (("codecommit", "kms"),),
     ),
     Metric(
         "codecommit_exporter_records_invalid_total",
@@ -192,19 +216,21 @@ METRICS = (
     Metric(
         "codecommit_exporter_events_counted_total",
         Kind.COUNTER,
-        "Events counted, by where their log file was heard of.",
+        "Events counted, by where they came from: a log file announced on the queue, or inline, "
+        "the message itself.",
         ("source",),
-        (("queue",),),
+        (("queue", "inline"),),
     ),
     Metric(
         "codecommit_exporter_duplicate_events_total",
         Kind.COUNTER,
-        "Events that were met again and therefore not counted again.",
+        "Events and KMS requests that were met again and therefore not counted again.",
     ),
     Metric(
         "codecommit_exporter_late_events_total",
         Kind.COUNTER,
-        "Events older than the dedupe window: no longer to be told from repeats, not counted.",
+        "Events and KMS requests older than the dedupe window: no longer to be told from "
+        "repeats, not counted.",
     ),
     Metric(
         "codecommit_exporter_log_file_bytes_total",
@@ -264,7 +290,13 @@ METRICS = (
     ),
     Metric("codecommit_exporter_ledger_bytes", Kind.GAUGE, "Room the ledger takes."),
     Metric("codecommit_exporter_series", Kind.GAUGE, "Series the ledger holds."),
-    Metric("codecommit_exporter_repositories", Kind.GAUGE, "Repositories known to exist."),
+    Metric("codecommit_exporter_repositories", Kind.GAUGE, "Repositories known, deleted ones too."),
+    Metric(
+        "codecommit_exporter_series_limit_hits_total",
+        Kind.COUNTER,
+        "How often a label became (other) because there were --metrics.max-repositories or "
+        "--metrics.max-series already.",
+    ),
     Metric(
         "codecommit_exporter_last_log_file_timestamp_seconds",
         Kind.GAUGE,
@@ -314,7 +346,7 @@ class Telemetry:
         self._metric("ledger_writable").set_function(lambda: float(ledger.writable))
         self._metric("ledger_bytes").set_function(lambda: ledger.bytes)
         self._metric("series").set_function(lambda: len(ledger.series))
-        self._metric("repositories").set_function(lambda: ledger.repositories)
+        self._metric("repositories").set_function(lambda: len(ledger.known))
         say(logging.INFO, "The ledger is open", ledger=url, series=len(ledger.series))
 
     def queue_joined(self, name: str) -> None:
@@ -360,7 +392,7 @@ class Telemetry:
         self._ages[queue].extend((now, max(0.0, now - sent / 1000)) for sent in sent_ms if sent)
 
     def notification_read(self, notification: Notification) -> None:
-        outcome = "read" if notification.log_files else "acknowledged"
+        outcome = "read" if notification.log_files or notification.inline else "acknowledged"
         self._metric("notifications_total").labels(notification.envelope, outcome).inc()
 
     def message_deleted(self) -> None:
@@ -371,11 +403,12 @@ class Telemetry:
 
     def message_left(self, message_id: str, error: BaseException) -> None:
         self._message_ended("left")
-        if isinstance(error, errors.ForeignMessage):
-            self._metric("notifications_total").labels("unknown", "refused").inc()
-            self._refused(error)
-        if isinstance(error, _ERRORS_OF_A_FILE):
-            return  # told when it happened, by log_file_failed
+        if isinstance(error, Permanent) and type(error) in _REFUSED_ENVELOPES:
+            envelope = _REFUSED_ENVELOPES[type(error)]
+            self._metric("notifications_total").labels(envelope, "refused").inc()
+            self._metric("refused_total").labels(error.reason).inc()
+        if isinstance(error, _ERRORS_TOLD_BEFORE):
+            return  # told when it happened
         self._say_seldom("A message is left on the queue", error, message_id=message_id)
 
     def _message_ended(self, outcome: str) -> None:
@@ -425,18 +458,26 @@ class Telemetry:
     def log_file_fetched(self, compressed_bytes: int) -> None:
         self._metric("log_file_bytes_total").labels("compressed").inc(compressed_bytes)
 
+    def log_file_ignored(self, kind: ObjectKind) -> None:
+        self._metric("log_files_total").labels(kind).inc()
+
+    def decoded(self, decoded: Decoded) -> None:
+        """
+        Some records have been read, of a log file or from a message.
+        """
+        self._metric("records_total").labels("codecommit").inc(len(decoded.events))
+        self._metric("records_total").labels("kms").inc(len(decoded.kms_requests))
+        self._metric("records_invalid_total").inc(decoded.invalid)
+
     def log_file_decoded(self, decoded: Decoded) -> None:
         self._metric("log_file_bytes_total").labels("inflated").inc(decoded.inflated_bytes)
-        self._metric("records_total").labels("codecommit").inc(len(decoded.events))
-        self._metric("records_invalid_total").inc(decoded.invalid)
+        self.decoded(decoded)
 
     def log_file_counted(
         self, log_file: LogFile, delivered_ms: int | None, decoded: Decoded, tally: Tally
     ) -> None:
-        self._metric("log_files_total").labels(_outcome(decoded, tally)).inc()
-        self._metric("events_counted_total").labels("queue").inc(len(tally.counted))
-        self._metric("duplicate_events_total").inc(tally.repeated)
-        self._metric("late_events_total").inc(tally.late)
+        self._metric("log_files_total").labels(_outcome(tally)).inc()
+        self._counted("queue", tally)
         self._observe_lag(tally.counted)
         self._newest_delivery_ms = max(self._newest_delivery_ms, delivered_ms or 0)
         self._metric("last_log_file_timestamp_seconds").set(self._newest_delivery_ms / 1000)
@@ -446,26 +487,45 @@ class Telemetry:
                 "Log file counted",
                 log_file=log_file,
                 events=len(tally.counted),
+                kms_requests=tally.kms_requests,
                 repeated=tally.repeated,
                 late=tally.late,
                 invalid=decoded.invalid,
             )
 
+    def inline_counted(self, tally: Tally) -> None:
+        self._counted("inline", tally)
+
+    def inline_failed(self, message_id: str, error: ExporterError) -> None:
+        self._say_seldom("An inline event is not counted", error, message_id=message_id)
+
+    def _counted(self, source: str, tally: Tally) -> None:
+        self._metric("events_counted_total").labels(source).inc(len(tally.counted))
+        self._metric("duplicate_events_total").inc(tally.repeated)
+        self._metric("late_events_total").inc(tally.late)
+        self._metric("series_limit_hits_total").inc(tally.limit_hits)
+        if tally.limit_hits and (left_out := self._silence("limits")) is not None:
+            say(
+                logging.WARNING,
+                "There are as many repositories or series as there may be: new ones are (other)",
+                **left_out,
+                hint="Raise --metrics.max-repositories or --metrics.max-series if Prometheus "
+                "can take more.",
+            )
+
     def log_file_failed(self, message_id: str, error: Exception) -> None:
         self._metric("log_files_total").labels("failed").inc()
         if isinstance(error, Permanent):
-            self._refused(error)
+            self._metric("refused_total").labels(error.reason).inc()
         self._say_seldom("A log file is not counted", error, message_id=message_id)
-
-    def _refused(self, error: ExporterError) -> None:
-        self._metric("refused_total").labels(error.reason).inc()
 
     def _observe_lag(self, events: Sequence[Event]) -> None:
         now = self._now()
         lag = self._metric("event_lag_seconds")
         for event in events:
-            if event.time_ms is not None:
-                lag.observe(max(0.0, now - event.time_ms / 1000))
+            moment = usable_ms(event.time_ms, now * 1000)
+            if moment is not None:
+                lag.observe(max(0.0, now - moment / 1000))
 
     # The rest.
 
@@ -490,23 +550,32 @@ class Telemetry:
         Errors that nobody foresaw come with a traceback, and are of one kind.
         """
         topic = f"{sentence}: {error.reason}" if isinstance(error, ExporterError) else "unexpected"
-        now = self._now()
-        if now - self._last_said.get(topic, float("-inf")) < QUIET_SECONDS:
-            self._left_out[topic] = self._left_out.get(topic, 0) + 1
+        left_out = self._silence(topic)
+        if left_out is None:
             return
-        self._last_said[topic] = now
-        if left_out := self._left_out.pop(topic, 0):
-            fields["left_out"] = left_out
+        fields |= left_out
         if isinstance(error, ExporterError):
             say(logging.WARNING, sentence, **fields, error=error, hint=error.hint)
         else:
             LOG.error(sentence, exc_info=error, extra={"fields": fields})
 
+    def _silence(self, topic: str) -> dict[str, int] | None:
+        """
+        How many lines of a topic were left out since its last one; None for one more of them.
+        """
+        now = self._now()
+        if now - self._last_said.get(topic, float("-inf")) < QUIET_SECONDS:
+            self._left_out[topic] = self._left_out.get(topic, 0) + 1
+            return None
+        self._last_said[topic] = now
+        left_out = self._left_out.pop(topic, 0)
+        return {"left_out": left_out} if left_out else {}
 
-def _outcome(decoded: Decoded, tally: Tally) -> str:
-    if not decoded.events:
-        return "no_codecommit"
-    return "counted" if tally.counted else "repeated"
+
+def _outcome(tally: Tally) -> str:
+    if tally.counted or tally.kms_requests:
+        return "counted"
+    return "repeated" if tally.repeated or tally.late else "no_codecommit"
 
 
 def _registered(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+FUTURE_MS_MAX = 15 * 60 * 1000
+"""A time further ahead of the clock than this is a wrong one, and must not stick."""
+
 
 def milliseconds(value: object) -> int | None:
     """
@@ -24,3 +27,10 @@ def milliseconds(value: object) -> int | None:
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
     return round(time.timestamp() * 1000)
+
+
+def usable_ms(time_ms: int | None, now_ms: float) -> int | None:
+    """
+    A time, unless a clock far ahead made it; None for one of those, and where there is none.
+    """
+    return None if time_ms is None or time_ms > now_ms + FUTURE_MS_MAX else time_ms

@@ -162,6 +162,24 @@ def read_integer(text: str) -> int:
     return int(text)
 
 
+def read_count(text: str) -> int:
+    """
+    A whole number above 0. Raises ValueError.
+    """
+    if not re.fullmatch(r"\d{1,12}", text, re.ASCII) or not int(text):
+        raise ValueError(f"{quote(text)} is no whole number above 0; write 10000, for example")
+    return int(text)
+
+
+def read_account_id(text: str) -> str:
+    """
+    The id of an AWS account. Raises ValueError.
+    """
+    if not re.fullmatch(r"\d{12}", text, re.ASCII):
+        raise ValueError(f"{quote(text)} is no account id; write 123456789012 (12 digits)")
+    return text
+
+
 _ON = frozenset({"true", "yes", "on", "1"})
 _OFF = frozenset({"false", "no", "off", "0"})
 
@@ -211,6 +229,8 @@ ZeroSeconds = Annotated[float, Written("0s", read_zero_seconds)]
 Bytes = Annotated[int, Written("SIZE", read_bytes)]
 Rate = Annotated[float, Written("NUMBER", read_rate)]
 Integer = Annotated[int, Written("NUMBER", read_integer)]
+Count = Annotated[int, Written("NUMBER", read_count)]
+AccountIdOrNone = Annotated[str | None, Written("ID", read_account_id)]
 Switch = Annotated[bool, Written("true|false", read_switch)]
 FileOrNone = Annotated[Path | None, Written("FILE", read_path)]
 Folder = Annotated[Path, Written("FOLDER", read_path)]
@@ -259,12 +279,23 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-_OTHER_KINDS_OF_BUCKET = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+_OTHER_KINDS_OF_BUCKET = (
+    "-s3alias",
+    "--ol-s3",
+    ".mrap",
+    "--x-s3",
+    "--xa-s3",
+    "--op-s3",
+    "--table-s3",
+)
 """
 Endings that S3 keeps for access point aliases, Object Lambda and multi-Region access
-points, directory buckets and table buckets (S3 User Guide, general purpose bucket naming
-rules). Such a name may lead to another account's bucket.
+points, directory buckets and access points to them, S3 on Outposts, and table buckets (S3
+User Guide, general purpose bucket naming rules; ``--xa-s3`` and ``--op-s3`` are in the
+endpoint rules that botocore reads). Such a name may lead to another account's bucket.
 """
+
+_S3_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +325,7 @@ class AllowedBucket:
                 f"{quote(name)} names an access point or a special kind of bucket; "
                 "write the name of the general purpose bucket"
             )
-        if not _is_bucket_name(name):
+        if not is_bucket_name(name):
             raise ValueError(
                 f"{quote(name)} is no bucket's name; "
                 "write 3 to 63 lower-case letters, digits, dots and hyphens"
@@ -309,14 +340,19 @@ class AllowedBucket:
         return f"{self.name}={self.owner}" if self.owner else self.name
 
 
-def _is_bucket_name(text: str) -> bool:
+def is_bucket_name(text: str) -> bool:
     """
     Whether the text can be the name of a general purpose bucket.
+
+    The rules are those of the S3 User Guide, general purpose bucket naming rules. The host
+    names of S3 itself keep to them, and are refused as what they nearly always are: a
+    mistake, or an attempt.
     """
     return (
         re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", text) is not None
         and ".." not in text
         and re.fullmatch(r"\d+\.\d+\.\d+\.\d+", text) is None
+        and not text.endswith((*_OTHER_KINDS_OF_BUCKET, *_S3_HOSTS))
     )
 
 

@@ -22,7 +22,8 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from exporter.build import revision, version
-from exporter.metrics import Holds, held, page
+from exporter.metrics import Holds, View, held, page
+from exporter.retirement import NEVER, Retirement
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -65,7 +66,8 @@ class Web:
     """
     Answers HTTP requests.
 
-    ``ledger`` is None until it is open. ``holds`` learns which series a scrape has shown.
+    ``ledger`` is None until it is open. ``holds`` learns which series a scrape has shown, by
+    the monotonic clock ``now``; ``retirement`` says which it does not show, by ``clock``.
     """
 
     def __init__(
@@ -74,13 +76,17 @@ class Web:
         health: Health,
         holds: Holds,
         *,
+        retirement: Retirement = NEVER,
         now: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.ledger: Ledger | None = None
         self._own = own
         self._health = health
         self._holds = holds
+        self._retirement = retirement
         self._now = now
+        self._clock = clock
         self._scraped_by_prometheus = False
         self._runner: web.AppRunner | None = None
 
@@ -122,14 +128,16 @@ class Web:
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         if self.ledger is None:
             return web.Response(status=503, text="The ledger is not open yet.\n")
-        series = self.ledger.series
-        zeros = held(series)
-        body, content_type = page(self._own, series, request.headers.get("Accept", ""))
+        view = View(self.ledger.series, self.ledger.known).without_retired(
+            self._retirement, round(self._clock() * 1000)
+        )
+        held_series = held(view.series)
+        body, content_type = page(self._own, view, request.headers.get("Accept", ""))
         response = web.Response(body=body, headers={"Content-Type": content_type})
         await response.prepare(request)
         await response.write_eof()
         if self._is_scrape(request):
-            self._holds.show(zeros, self._now())
+            self._holds.show(held_series, self._now())
         return response
 
     def _is_scrape(self, request: web.Request) -> bool:

@@ -97,6 +97,16 @@ def trail(unlaid_trail: Trail) -> Trail:
     return unlaid_trail.lay(visibility_seconds=2)
 
 
+@pytest.fixture
+def second_trail(aws: AwsServer) -> Iterator[Trail]:
+    """
+    Another trail, with a bucket and a queue of its own.
+    """
+    trail = Trail(aws, f"trail-{next(_TRAILS)}")
+    yield trail.lay(visibility_seconds=2)
+    trail.close()
+
+
 class Serve(Protocol):
     """
     Starts ``serve`` on a trail, with flags of the test's choice.

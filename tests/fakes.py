@@ -22,14 +22,17 @@ from typing import Any, Self
 from botocore.exceptions import ClientError, EndpointConnectionError
 from prometheus_client import CollectorRegistry
 
-from exporter.aws.objects import Objects
+from exporter.aws.objects import Buckets, Objects
 from exporter.aws.queue import Message, Queue
+from exporter.codecommit import Repository
 from exporter.families import Series, SeriesState
+from exporter.knowledge import Known
 from exporter.ledger import Ledger
-from exporter.metrics import page
+from exporter.metrics import View, page
 from exporter.pipeline import Pipeline
 from exporter.tally import Reading, Tally
 from exporter.telemetry import Telemetry
+from exporter.values import AllowedBucket
 from tests import records
 from tests.oracle import Totals
 from tests.processes import Page
@@ -148,11 +151,14 @@ class Edge:
 class FakeBody:
     """
     An object's content on its way; closed at the end of its block.
+
+    Its end arrives together with its last bytes: the read that finds it crosses no edge.
     """
 
     def __init__(self, content: bytes, edge: Edge) -> None:
-        self._content = content
+        self._rest = content
         self._edge = edge
+        self._has_ended = False
         self.is_open = True
 
     async def __aenter__(self) -> Self:
@@ -163,9 +169,13 @@ class FakeBody:
     ) -> None:
         self.is_open = False
 
-    async def read(self) -> bytes:
+    async def read(self, bytes_max: int) -> bytes:
+        if self._has_ended:
+            return b""
         async with self._edge.crossed("read"):
-            return self._content
+            piece, self._rest = self._rest[:bytes_max], self._rest[bytes_max:]
+            self._has_ended = not self._rest
+            return piece
 
 
 class FakeS3:
@@ -177,6 +187,7 @@ class FakeS3:
         self.owners = {BUCKET: ACCOUNT}
         self.objects: dict[tuple[str, str], bytes] = {}
         self.bodies: list[FakeBody] = []
+        self.tells_sizes = True
         self._edge = edge
 
     @property
@@ -194,7 +205,8 @@ class FakeS3:
                 raise refusal("GetObject", "NoSuchKey", 404)
             body = FakeBody(content, self._edge)
             self.bodies.append(body)
-            return {"Body": body, "ContentLength": len(content)}
+            size = {"ContentLength": len(content)} if self.tells_sizes else {}
+            return {"Body": body, **size}
 
     async def head_bucket(self, **parameters: str) -> dict[str, Any]:
         async with self._edge.crossed("head_bucket", parameters["Bucket"]):
@@ -376,8 +388,8 @@ class EdgeLedger:
         return self._ledger.series
 
     @property
-    def repositories(self) -> int:
-        return self._ledger.repositories
+    def known(self) -> Mapping[Repository, Known]:
+        return self._ledger.known
 
     @property
     def bytes(self) -> int:
@@ -388,7 +400,8 @@ class EdgeLedger:
         return self._ledger.writable
 
     async def commit(self, reading: Reading) -> Tally:
-        async with self._edge.crossed("commit", reading.log_file.key):
+        key = reading.log_file.key if reading.log_file else ""
+        async with self._edge.crossed("commit", key):
             return await self._ledger.commit(reading)
 
     async def release(self, series: Collection[Series]) -> None:
@@ -410,8 +423,10 @@ class Road:
         self.ledger = EdgeLedger(ledger, self.edge)
         self.clock = Clock()
         self.telemetry = Telemetry(now=self.clock)
-        self.queue = Queue(self.sqs, QUEUE_URL)
-        self.objects = Objects(self.s3, {BUCKET: None}, compressed_bytes_max=1_000_000)
+        self.queue = Queue(self.sqs, QUEUE_URL, QUEUE)
+        self.objects = Objects(
+            self.s3, Buckets([AllowedBucket(BUCKET)]), compressed_bytes_max=1_000_000
+        )
         self.pipeline = Pipeline(
             self.objects, self.ledger, self.telemetry, inflated_bytes_max=10_000_000
         )
@@ -453,7 +468,9 @@ class Road:
         """
         What the ledger's page shows, in the form of the oracle's count.
         """
-        body, content_type = page(CollectorRegistry(), self.ledger.series, "")
+        body, content_type = page(
+            CollectorRegistry(), View(self.ledger.series, self.ledger.known), ""
+        )
         return Page(body.decode(), content_type).totals()
 
     def told(self, name: str, **labels: str) -> float:

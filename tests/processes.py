@@ -160,6 +160,13 @@ class Exporter:
                 self._lines.append(line)
 
     @property
+    def pid(self) -> int:
+        """
+        The number of the process.
+        """
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """
         What the process has written to standard error so far.

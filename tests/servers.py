@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import boto3
 from botocore.config import Config
@@ -150,6 +150,8 @@ class Trail:
         config = Config(proxies={}, retries={"max_attempts": 0})
         self.s3: S3Client = session.client("s3", endpoint_url=aws.endpoint, config=config)
         self.sqs: SQSClient = session.client("sqs", endpoint_url=aws.endpoint, config=config)
+        self.sns: Any = session.client("sns", endpoint_url=aws.endpoint, config=config)
+        self.events: Any = session.client("events", endpoint_url=aws.endpoint, config=config)
         self.aws = aws
         self.bucket = f"{name}-logs"
         self.queue = f"{name}-queue"
@@ -219,6 +221,53 @@ class Trail:
             },
         )
 
+    def announce_on_every_road(self) -> None:
+        """
+        Have the bucket announce each new object on four roads, which all lead to the queue.
+
+        They are the queue itself, a topic whose messages have envelopes, one whose messages
+        have none, and EventBridge.
+        """
+        topics = [self._make_topic("wrapped", raw=False), self._make_topic("raw", raw=True)]
+        created = {"detail-type": ["Object Created"], "detail": {"bucket": {"name": [self.bucket]}}}
+        self._make_rule("objects", created)
+        self.s3.put_bucket_notification_configuration(
+            Bucket=self.bucket,
+            NotificationConfiguration={
+                "QueueConfigurations": [
+                    {"QueueArn": self.queue_arn, "Events": ["s3:ObjectCreated:*"]}
+                ],
+                "TopicConfigurations": [
+                    {"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]} for topic in topics
+                ],
+                "EventBridgeConfiguration": {},
+            },
+        )
+
+    def make_event(self, source: str, detail_type: str, detail: str) -> None:
+        """
+        Let an event happen on EventBridge, of which a rule tells the queue.
+        """
+        self._make_rule("events", {"source": [source]})
+        self.events.put_events(
+            Entries=[{"Source": source, "DetailType": detail_type, "Detail": detail}]
+        )
+
+    def _make_topic(self, name: str, *, raw: bool) -> str:
+        arn = self.sns.create_topic(Name=f"{self.queue}-{name}")["TopicArn"]
+        self.sns.subscribe(
+            TopicArn=arn,
+            Protocol="sqs",
+            Endpoint=self.queue_arn,
+            Attributes={"RawMessageDelivery": str(raw).lower()},
+        )
+        return str(arn)
+
+    def _make_rule(self, name: str, pattern: dict[str, Any]) -> None:
+        rule = f"{self.queue}-{name}"
+        self.events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
+        self.events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": self.queue_arn}])
+
     def deliver(self, key: str, body: bytes) -> None:
         """
         Put a log file into the bucket, which then announces it.
@@ -255,5 +304,5 @@ class Trail:
         """
         Close the connections.
         """
-        self.s3.close()
-        self.sqs.close()
+        for client in (self.s3, self.sqs, self.sns, self.events):
+            client.close()

@@ -3,35 +3,148 @@ The log files in S3.
 
 Rules:
 
-1. A bucket that is not allowed by name causes no request at all.
+1. A bucket that is not allowed, or whose name could lead anywhere but to a general purpose
+   bucket, causes no request at all: no look-up of a name either.
 2. What is in hand is bounded by number and by bytes, from the request until the caller is
-   done with the body: a body waits for room before it is read.
+   done with the body: a body waits for room before it is read, and is read no further than
+   one byte past that room.
 3. A body is read as it is stored; whether it is gzip is decided by looking at it.
+4. A refused name is quoted only if it is shaped like a general purpose bucket's. An ARN may
+   hold a person's name.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from exporter.aws.failures import FAILURES, described
+from botocore.exceptions import InvalidRegionError
+
+from exporter.aws.failures import FAILURES, concerns_a_key, described
 from exporter.errors import (
+    BucketElsewhere,
     BucketMissing,
+    LogFileArchived,
     LogFileDenied,
+    LogFileLocked,
     LogFileMissing,
     LogFileUnavailable,
     OversizedLogFile,
     RefusedBucket,
 )
 from exporter.notifications import LogFile
+from exporter.values import AllowedBucket, is_bucket_name
 
 LOG_FILES_IN_HAND_MAX = 16
 BYTES_IN_HAND_MAX = 64 * 1024 * 1024
 
-_MISSING = {"NoSuchKey", "NoSuchBucket", "404"}
-_DENIED = {"AccessDenied", "403", "AllAccessDisabled", "InvalidObjectState"}
+_MEANINGS: Mapping[str, tuple[type[LogFileUnavailable], str]] = {
+    code: (kind, remark)
+    for kind, remark, codes in (
+        (LogFileMissing, "", ("NoSuchKey", "404")),
+        (BucketMissing, "", ("NoSuchBucket",)),
+        (LogFileDenied, "", ("AccessDenied", "AllAccessDisabled", "403")),
+        (LogFileArchived, "it is archived", ("InvalidObjectState",)),
+        (LogFileLocked, "its KMS key is disabled", ("KMS.DisabledException",)),
+        (
+            LogFileLocked,
+            "its KMS key does not exist, or not in the bucket's Region",
+            ("KMS.NotFoundException",),
+        ),
+        (
+            LogFileLocked,
+            "its KMS key waits for its deletion, or lacks its key material",
+            ("KMS.KMSInvalidStateException", "KMS.InvalidStateException"),
+        ),
+        (
+            LogFileUnavailable,
+            "KMS does not answer S3 in time",
+            (
+                "KMS.DependencyTimeoutException",
+                "KMS.KMSInternalException",
+                "KMS.KeyUnavailableException",
+                "KMS.LimitExceededException",
+                "KMS.ThrottlingException",
+            ),
+        ),
+        (
+            BucketElsewhere,
+            "",
+            (
+                "PermanentRedirect",
+                "TemporaryRedirect",
+                "AuthorizationHeaderMalformed",
+                "IllegalLocationConstraintException",
+                "301",
+                "302",
+                "307",
+            ),
+        ),
+        (
+            LogFileUnavailable,
+            "the credentials have expired",
+            ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"),
+        ),
+        (
+            LogFileUnavailable,
+            "the credentials are not valid",
+            ("InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"),
+        ),
+        (LogFileUnavailable, "this machine's clock is wrong", ("RequestTimeTooSkewed",)),
+    )
+    for code in codes
+}
+"""
+What the codes of S3's answers mean (S3 API Reference, "Error responses"); a number stands
+for an answer without a body, as to HeadBucket. S3 hands on the errors of KMS (KMS API
+Reference, Decrypt, "Errors") with ``KMS.`` before their names; those not listed are
+about the key too. Any other code only says that S3 did not hand the file over.
+"""
+
+
+class Buckets:
+    """
+    Which buckets may be read from, and which account must own each.
+
+    Args:
+        allowed: The buckets named by the user.
+        any_bucket: Whether any other general purpose bucket may be read from, too.
+        owner: The account that must own the buckets given without one, and any other.
+    """
+
+    def __init__(
+        self,
+        allowed: Iterable[AllowedBucket],
+        *,
+        any_bucket: bool = False,
+        owner: str | None = None,
+    ) -> None:
+        self._owners = {bucket.name: bucket.owner or owner for bucket in allowed}
+        self._any_bucket = any_bucket
+        self._owner = owner
+
+    def admit(self, name: str) -> None:
+        """
+        Nothing, if log files of this bucket may be read.
+
+        Raises:
+            RefusedBucket: They may not, or the name cannot be a general purpose bucket's.
+        """
+        if not is_bucket_name(name):
+            raise RefusedBucket(
+                f"a bucket's name of {len(name)} characters is not allowed: no general purpose "
+                "bucket can have it"
+            )
+        if not self._any_bucket and name not in self._owners:
+            raise RefusedBucket(f"bucket {name} is not allowed")
+
+    def owner_of(self, name: str) -> str | None:
+        """
+        The account that must own a bucket; None where any may.
+        """
+        return self._owners.get(name, self._owner)
 
 
 class Room:
@@ -64,22 +177,29 @@ class Room:
 
 class Objects:
     """
-    Hands over log files of the allowed buckets.
+    Hands over log files of the buckets that may be read from.
 
     Args:
         client: An S3 client.
-        buckets: The allowed buckets, each with the account that must own it, or None.
-        compressed_bytes_max: A larger object is refused unread.
+        buckets: Which those are.
+        compressed_bytes_max: A larger object is refused as a whole.
     """
 
-    def __init__(
-        self, client: Any, buckets: Mapping[str, str | None], *, compressed_bytes_max: int
-    ) -> None:
+    def __init__(self, client: Any, buckets: Buckets, *, compressed_bytes_max: int) -> None:
         self._client = client
         self._buckets = buckets
         self._compressed_bytes_max = compressed_bytes_max
         self._hands = asyncio.Semaphore(LOG_FILES_IN_HAND_MAX)
         self._room = Room(BYTES_IN_HAND_MAX)
+
+    def admit(self, log_file: LogFile) -> None:
+        """
+        Nothing, if the log file's bucket may be read from. No request is made.
+
+        Raises:
+            RefusedBucket: It may not.
+        """
+        self._buckets.admit(log_file.bucket)
 
     @asynccontextmanager
     async def fetch(self, log_file: LogFile) -> AsyncIterator[bytes]:
@@ -87,22 +207,17 @@ class Objects:
         The bytes of a log file as S3 stores them, in hand until the block ends.
 
         Raises:
-            RefusedBucket: Its bucket is not allowed.
+            RefusedBucket: Its bucket may not be read from.
             OversizedLogFile: It is larger than the cap.
-            LogFileMissing: S3 has no such object or bucket.
-            LogFileDenied: S3 refuses to hand it over.
-            LogFileUnavailable: S3 did not answer, or not to the end.
+            LogFileUnavailable: S3 did not hand it over; the kinds of it say why.
         """
-        if log_file.bucket not in self._buckets:
-            raise RefusedBucket(f"bucket {log_file.bucket!r} is not allowed")
+        self.admit(log_file)
         async with self._hands:
             answer = await self._get(log_file)
-            async with answer["Body"] as body, self._room.hold(self._size(answer, log_file)):
-                try:
-                    content = await body.read()
-                except FAILURES as error:
-                    raise _unavailable(log_file, error) from error
-                yield content
+            async with answer["Body"] as body:
+                size = self._size_at_most(answer, log_file)
+                async with self._room.hold(size):
+                    yield await self._read(body, size, log_file)
 
     async def check_bucket(self, bucket: str) -> bool:
         """
@@ -115,10 +230,11 @@ class Objects:
             BucketMissing: There is no such bucket.
             LogFileUnavailable: S3 did not answer.
         """
+        self._buckets.admit(bucket)
         try:
             await self._client.head_bucket(Bucket=bucket, **self._owner(bucket))
         except FAILURES as error:
-            failure = _unavailable(LogFile(bucket, ""), error)
+            failure = self._failure(f"bucket {bucket}", bucket, error)
             if isinstance(failure, LogFileDenied):
                 return False
             if isinstance(failure, LogFileMissing):
@@ -132,26 +248,54 @@ class Objects:
                 Bucket=log_file.bucket, Key=log_file.key, **self._owner(log_file.bucket)
             )
         except FAILURES as error:
-            raise _unavailable(log_file, error) from error
+            raise self._failure(str(log_file), log_file.bucket, error) from error
         return answer
 
     def _owner(self, bucket: str) -> dict[str, str]:
-        owner = self._buckets.get(bucket)
+        owner = self._buckets.owner_of(bucket)
         return {"ExpectedBucketOwner": owner} if owner else {}
 
-    def _size(self, answer: Mapping[str, Any], log_file: LogFile) -> int:
-        size: int = answer["ContentLength"]
+    def _size_at_most(self, answer: Mapping[str, Any], log_file: LogFile) -> int:
+        """
+        The size of a body, or the cap where the answer does not tell a size.
+        """
+        size: int = answer.get("ContentLength", self._compressed_bytes_max)
         if size > self._compressed_bytes_max:
             raise OversizedLogFile(
                 f"{log_file} has {size} bytes, the cap is {self._compressed_bytes_max}"
             )
         return size
 
+    async def _read(self, body: Any, size: int, log_file: LogFile) -> bytes:
+        """
+        A body to its end, which is only known to be one once a read finds nothing.
+        """
+        pieces = list[bytes]()
+        rest = size + 1
+        try:
+            while rest and (piece := await body.read(rest)):
+                pieces.append(piece)
+                rest -= len(piece)
+        except FAILURES as error:
+            raise self._failure(str(log_file), log_file.bucket, error) from error
+        if not rest:
+            raise OversizedLogFile(
+                f"{log_file} has more than {size} bytes, the cap is {self._compressed_bytes_max}"
+            )
+        return b"".join(pieces)
 
-def _unavailable(log_file: LogFile, error: BaseException) -> LogFileUnavailable:
-    code, words = described(error)
-    if code in _MISSING:
-        return LogFileMissing(f"{log_file}: {words}")
-    if code in _DENIED:
-        return LogFileDenied(f"{log_file}: {words}")
-    return LogFileUnavailable(f"{log_file}: {words}")
+    def _failure(self, subject: str, bucket: str, error: BaseException) -> LogFileUnavailable:
+        """
+        The program's own error for a failed request, with what can be said of the reason.
+        """
+        code, words = described(error)
+        otherwise = LogFileLocked if code.startswith("KMS.") else LogFileUnavailable
+        kind, remark = _MEANINGS.get(code, (otherwise, ""))
+        owner = self._buckets.owner_of(bucket)
+        if kind is LogFileDenied and concerns_a_key(error):
+            kind, remark = LogFileLocked, "its KMS key may not be used"
+        elif kind is LogFileDenied and owner:
+            remark = f"the bucket may not belong to account {owner}"
+        elif isinstance(error, InvalidRegionError):
+            kind = BucketElsewhere
+        return kind(f"{subject}: {'; '.join(filter(None, (words, remark)))}")

@@ -52,18 +52,31 @@ class Depth:
     dead_letter_arn: str | None
 
 
+def queue_names(urls: Sequence[str]) -> list[str]:
+    """
+    What to call some queues: their names, and no more of their URLs than tells them apart.
+    """
+    parts = [url.partition("://")[2].rstrip("/").split("/") for url in urls]
+    longest = max(map(len, parts), default=1)
+    for length in range(1, longest):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(urls):
+            return names
+    return ["/".join(part) for part in parts]
+
+
 class Queue:
     """
-    A queue by its URL.
+    A queue by its URL, and a name for people.
     """
 
-    def __init__(self, client: Any, url: str) -> None:
+    def __init__(self, client: Any, url: str, name: str) -> None:
         self._client = client
         self._deletions = Groups[Message, None](
             self._delete_together, size_max=BATCH_MAX, name="deletions"
         )
         self.url = url
-        self.name = url.rstrip("/").rpartition("/")[2]
+        self.name = name
 
     async def receive(self, messages_max: int) -> list[Message]:
         """

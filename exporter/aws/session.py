@@ -5,7 +5,11 @@ Rules:
 
 1. ``AWS_REGION`` is read here and comes before ``AWS_DEFAULT_REGION``: every other AWS
    SDK reads it and Kubernetes sets it, botocore alone does not.
-2. Every answer to a request, and every request without one, is told to ``observe``.
+2. Every answer to a request, and every request without one, is told to ``observe``:
+   retries and redirects too.
+3. No request goes where the SDK did not send it. S3 knows a bucket by its Region, so the SDK
+   follows a redirect by signing the request anew for the Region that the answer names, and
+   remembers it for the bucket. Where an answer's ``Location`` leads is of no interest.
 """
 
 from __future__ import annotations
@@ -13,10 +17,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import get_session
+from botocore.model import OperationModel
 
 Observe = Callable[[str, str, str], None]
 """Called with service, operation and the code of the answer; ``ok`` is success."""
@@ -27,6 +35,19 @@ NO_ANSWER = "no_answer"
 CONNECTIONS_MAX = 50
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 60
+
+
+class _Straight(AIOHTTPSession):
+    """
+    HTTP without its redirects, which aiohttp follows by itself unless told not to.
+
+    It would send the request to whatever host the answer names, without the credentials
+    where the host is another, and S3 would refuse what it had just redirected.
+    """
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        session = await super()._get_session(proxy_url)  # type: ignore[misc]
+        return SimpleNamespace(request=partial(session.request, allow_redirects=False))
 
 
 class Session:
@@ -56,6 +77,7 @@ class Session:
         """
         config = AioConfig(
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            http_session_cls=_Straight,
             max_pool_connections=CONNECTIONS_MAX,
             read_timeout=READ_TIMEOUT_SECONDS,
             retries={"mode": "standard"},
@@ -64,14 +86,40 @@ class Session:
         async with self._session.create_client(
             service, region_name=region or self.region, config=config
         ) as client:
-            client.meta.events.register("after-call", self._answered)
-            client.meta.events.register("after-call-error", self._unanswered)
+            client.meta.events.register("response-received", self._received)
+            client.meta.events.register_first("needs-retry.s3", _help_to_follow)
             yield client
 
-    def _answered(self, *, event_name: str, parsed: Mapping[str, Any], **_more: object) -> None:
+    def _received(
+        self, *, event_name: str, parsed_response: Mapping[str, Any] | None, **_more: object
+    ) -> None:
         _, service, operation = event_name.split(".", 2)
-        self._observe(service, operation, parsed.get("Error", {}).get("Code", OK))
+        if parsed_response is None:
+            code = NO_ANSWER
+        else:
+            code = parsed_response.get("Error", {}).get("Code", OK)
+        self._observe(service, operation, code)
 
-    def _unanswered(self, *, event_name: str, **_more: object) -> None:
-        _, service, operation = event_name.split(".", 2)
-        self._observe(service, operation, NO_ANSWER)
+
+def _help_to_follow(
+    *,
+    operation: OperationModel,
+    request_dict: Mapping[str, Any],
+    response: tuple[Any, Mapping[str, Any]] | None,
+    **_more: object,
+) -> None:
+    """
+    Tell botocore, before it looks at an answer of S3, what it does not see for itself.
+
+    It finds the Region that an AuthorizationHeaderMalformed asks for only in the answer's
+    text, and S3 names it in a header. And where an answer names none it asks HeadBucket; if
+    that is redirected without one too, it would ask HeadBucket again, without end.
+    """
+    if response is None:
+        return
+    _, parsed = response
+    region = parsed["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+    if region:
+        parsed.get("Error", {}).setdefault("Region", region)
+    elif operation.name == "HeadBucket":
+        request_dict["context"]["s3_redirect"]["redirected"] = True

@@ -6,16 +6,18 @@ Rules, for every ledger:
 1. One commit holds an event's ids, what they taught and what they added. Either all of
    it is there afterwards or nothing.
 2. What ``series`` shows has been committed. A commit that fails changes nothing.
-3. A series is born held and is released by a commit of its own; see ``metrics`` for what
+3. A series is born held and is released by a commit of its own; see ``book`` for what
    a held series shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from exporter.families import FAMILY, Kind, Series, SeriesState
+from exporter.codecommit import Repository
+from exporter.families import Series, SeriesState
+from exporter.knowledge import Known
 from exporter.tally import Reading, Tally
 
 
@@ -31,9 +33,9 @@ class Ledger(Protocol):
         """
 
     @property
-    def repositories(self) -> int:
+    def known(self) -> Mapping[Repository, Known]:
         """
-        How many repositories are known.
+        Every repository known, deleted ones too. The mapping is alive, as that of series.
         """
 
     @property
@@ -68,41 +70,3 @@ class Ledger(Protocol):
         """
         Finish what is under way and let go. A second call does nothing.
         """
-
-
-def changed_series(
-    known: Mapping[Series, SeriesState],
-    tallies: Iterable[Tally],
-    *,
-    now_ms: int,
-    hold: bool,
-) -> dict[Series, SeriesState]:
-    """
-    The series that some tallies change, as they are afterwards.
-
-    With ``hold`` a new counter or histogram is born held. A gauge never is: its value means
-    something by itself, while a counter's first value is seen only as a difference.
-    """
-    changed: dict[Series, SeriesState] = {}
-    for tally in tallies:
-        for series, total in tally.totals.items():
-            family = FAMILY[series.family]
-            state = changed.get(series) or known.get(series)
-            if state is None:
-                held = hold and family.kind is not Kind.GAUGE
-                state = SeriesState(family.zero(), now_ms, None if held else now_ms)
-            changed[series] = state._replace(total=family.sum(state.total, total))
-    return changed
-
-
-def released_series(
-    known: Mapping[Series, SeriesState], series: Collection[Series], *, now_ms: int
-) -> dict[Series, SeriesState]:
-    """
-    Those of some series that are held, as they are once released.
-    """
-    return {
-        one: known[one]._replace(released_ms=now_ms)
-        for one in series
-        if one in known and known[one].released_ms is None
-    }

@@ -14,11 +14,10 @@ Theory of operation
   dropping its table, once it lies wholly below the floor. The floor is stored and only
   grows, so that no clock can open forgotten time again: an event between the ledger's
   birth and the floor is late, and not counted.
-* Events older than the ledger itself, or without a usable time, cannot be placed so.
-  Their ids are kept for good.
 * A log file without events costs no transaction: a hash of its address waits for the next.
+* An older format is migrated in one transaction, after a copy of the file has been made.
 
-What each table holds is written beside it in ``SCHEMA``.
+What the tables hold is in ``schema``, how that is read and written in ``tables``.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ from collections.abc import (
     Callable,
     Collection,
     Coroutine,
-    Iterable,
     Iterator,
     Mapping,
     Sequence,
@@ -41,90 +39,35 @@ from collections.abc import (
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
-from exporter.codecommit import Event, Repository
+from exporter.codecommit import Repository
 from exporter.errors import ConfigError, LedgerUnavailable
-from exporter.families import FAMILY, Series, SeriesState, Total
+from exporter.families import FAMILY, Series, SeriesState
 from exporter.grouping import Groups
-from exporter.ledger import changed_series, released_series
-from exporter.notifications import LogFile
-from exporter.tally import Reading, Sight, Tally, tally
-
-APPLICATION_ID = 0x43434531
-"""Says in the file's header whose it is: "CCE1" in ASCII."""
-
-FORMAT = 1
-"""The format this program writes, in the header's ``user_version``."""
-
-SCHEMA = """
--- Single facts. born_ms, floor_ms: in milliseconds since 1970. period_ms: the length of the
--- periods that the seen_<period> tables are numbered by.
-CREATE TABLE fact (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
-
--- The bucket list of each family's data: a family declared with another list starts anew.
-CREATE TABLE family (name TEXT PRIMARY KEY, buckets TEXT NOT NULL) STRICT, WITHOUT ROWID;
-
--- Totals. labels: a JSON list in the family's order. amount: a count, a sum in thousandths
--- or the newest time in milliseconds. buckets: a JSON list, not cumulated. released_ms: the
--- end of the hold, NULL while held.
-CREATE TABLE series (
-    family TEXT NOT NULL,
-    labels TEXT NOT NULL,
-    amount INTEGER NOT NULL,
-    buckets TEXT NOT NULL,
-    born_ms INTEGER NOT NULL,
-    released_ms INTEGER,
-    PRIMARY KEY (family, labels)
-) STRICT, WITHOUT ROWID;
-
--- Repositories known to exist. deleted_ms: NULL while there.
-CREATE TABLE repository (
-    account_id TEXT NOT NULL,
-    aws_region TEXT NOT NULL,
-    name TEXT NOT NULL,
-    deleted_ms INTEGER,
-    PRIMARY KEY (account_id, aws_region, name)
-) STRICT, WITHOUT ROWID;
-
--- Which repository an id belongs to. kind: pull_request, comment or repository. event_ms:
--- time of the event that taught it. created_ms: creation of a pull request, where known.
-CREATE TABLE learnt (
-    kind TEXT NOT NULL,
-    account_id TEXT NOT NULL,
-    aws_region TEXT NOT NULL,
-    id TEXT NOT NULL,
-    repository TEXT NOT NULL,
-    event_ms INTEGER,
-    created_ms INTEGER,
-    PRIMARY KEY (kind, account_id, aws_region, id)
-) STRICT, WITHOUT ROWID;
-
--- Log files read, by the day of reading and a hash of bucket and key.
-CREATE TABLE log_file (
-    day INTEGER NOT NULL,
-    hash INTEGER NOT NULL,
-    PRIMARY KEY (day, hash)
-) STRICT, WITHOUT ROWID;
-
--- Ids kept for good. Those of a period are in tables of the same shape, seen_<period>.
-CREATE TABLE seen_kept (id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
-"""
-
-DAY_MS = 24 * 3600 * 1000
-PERIOD_MS = 7 * DAY_MS
-EDGE_MS = DAY_MS
-"""Copies of one event may differ in time by this much; a look-up asks that far around."""
+from exporter.knowledge import Known
+from exporter.ledger.book import Book, Policy
+from exporter.ledger.schema import APPLICATION_ID, FORMAT, MIGRATION_TO_2, SCHEMA
+from exporter.ledger.tables import (
+    DAY_MS,
+    PERIOD_MS,
+    SeenIds,
+    SqliteMemory,
+    keep_hashes,
+    keep_repositories,
+    keep_series,
+    kept_repositories,
+    kept_series,
+    log_file_hashes,
+)
+from exporter.retirement import Retirement
+from exporter.tally import Reading, Tally, tally
 
 FLOOR_STEP_MS = 3600 * 1000
-LOG_FILE_DAYS_KEPT = 3
 GROUP_SIZE_MAX = 50
 HASHES_WAITING_MAX = 10_000
 LOCK_RETRY_SECONDS = 0.5
-
-_KEPT = "seen_kept"
 
 Answer = TypeVar("Answer")
 
@@ -140,22 +83,21 @@ class SqliteLedger:
         lock: int,
         *,
         window_ms: int,
-        hold: bool,
+        policy: Policy,
         now: Callable[[], float],
     ) -> None:
         self._path = path
         self._lock = lock
         self._window_ms = window_ms
-        self._hold = hold
+        self._policy = policy
         self._now = now
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._groups = Groups(self._commit_group, size_max=GROUP_SIZE_MAX, name="ledger commits")
         self._turn = asyncio.Lock()
         self._writes: set[asyncio.Task[object]] = set()
         self._hashes: list[int] = []
-        self._repositories = 0
         self._bytes = 0
-        self._series: dict[Series, SeriesState] = {}
+        self._book = Book(policy)
         self._in_doubt = False
         self._writable = True
         self._closed = False
@@ -166,7 +108,7 @@ class SqliteLedger:
         path: Path,
         *,
         window_seconds: float,
-        hold: bool,
+        policy: Policy,
         now: Callable[[], float] = time.time,
         waiting: Callable[[], None] = lambda: None,
     ) -> SqliteLedger:
@@ -178,7 +120,7 @@ class SqliteLedger:
         Args:
             path: The file; its folder is made if need be.
             window_seconds: For how long an event's id is remembered, by its ``eventTime``.
-            hold: Whether new series are born held.
+            policy: What is to be done with series.
             now: The clock, in seconds since 1970.
             waiting: Told that another process has the ledger.
 
@@ -193,7 +135,7 @@ class SqliteLedger:
             lock = await _exclusive_lock(path.with_name(path.name + ".lock"), waiting)
         except OSError as error:
             raise LedgerUnavailable(f"{path}: {error}") from error
-        ledger = cls(path, lock, window_ms=round(window_seconds * 1000), hold=hold, now=now)
+        ledger = cls(path, lock, window_ms=round(window_seconds * 1000), policy=policy, now=now)
         try:
             await ledger._in_thread(ledger._open)
         except BaseException:
@@ -203,11 +145,11 @@ class SqliteLedger:
 
     @property
     def series(self) -> Mapping[Series, SeriesState]:
-        return self._series
+        return self._book.series
 
     @property
-    def repositories(self) -> int:
-        return self._repositories
+    def known(self) -> Mapping[Repository, Known]:
+        return self._book.known
 
     @property
     def bytes(self) -> int:
@@ -222,9 +164,9 @@ class SqliteLedger:
         Count one reading's events and keep the result; see ``Ledger``.
         """
         self._refuse_if_closed()
-        if reading.events:
+        if not reading.is_empty:
             return await self._groups.submit(reading)
-        self._hashes.append(log_file_hash(reading.log_file))
+        self._hashes += log_file_hashes([reading])
         if len(self._hashes) >= HASHES_WAITING_MAX:
             await self._undisturbed(self._write([]))
         return Tally()
@@ -284,20 +226,20 @@ class SqliteLedger:
         async with self._turn:
             hashes, self._hashes = self._hashes, []
             try:
-                tallies, changed = await self._in_thread(
+                tallies, changed, known = await self._in_thread(
                     partial(self._count, readings, hashes, self._now_ms())
                 )
             except BaseException:
                 self._hashes = (hashes + self._hashes)[:HASHES_WAITING_MAX]
                 raise
-            self._series.update(changed)
+            self._book.update(changed, known)
             self._in_doubt = False
             return tallies
 
     async def _release(self, series: Collection[Series]) -> None:
         async with self._turn:
             changed = await self._in_thread(partial(self._keep_released, series, self._now_ms()))
-            self._series.update(changed)
+            self._book.update(changed, {})
             self._in_doubt = False
 
     async def _undisturbed(self, work: Coroutine[object, object, Answer]) -> Answer:
@@ -333,20 +275,24 @@ class SqliteLedger:
     def _open(self) -> None:
         self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         new = self._is_new()
-        if not new:
-            self._check_format()
+        version = FORMAT if new else self._version()
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
+        if version < FORMAT:
+            self._copy(version)
         with self._transaction():
             if new:
                 self._start()
+            if version < 2:
+                self._migrate_to_2()
             self._forget_outgrown_families()
-            if not self._hold:
+            if not self._policy.hold:
                 self._db.execute(
                     "UPDATE series SET released_ms = ? WHERE released_ms IS NULL",
                     (self._now_ms(),),
                 )
         self._load()
+        self._hold_what_comes_back()
         self._in_doubt = False
 
     def _close(self) -> None:
@@ -367,7 +313,7 @@ class SqliteLedger:
             [("born_ms", self._now_ms()), ("floor_ms", 0), ("period_ms", PERIOD_MS)],
         )
 
-    def _check_format(self) -> None:
+    def _version(self) -> int:
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if application != APPLICATION_ID:
@@ -377,6 +323,34 @@ class SqliteLedger:
                 f"{self._path} was written by a newer version (format {version}, this program "
                 f"reads up to {FORMAT}): install that version again, or restore a backup"
             )
+        return int(version)
+
+    def _copy(self, version: int) -> None:
+        """
+        Keep the ledger as it is, beside the file, before it gets another format.
+        """
+        copy = self._path.with_name(f"{self._path.name}.format-{version}")
+        copy.unlink(missing_ok=True)  # half of one, where a copy was cut short
+        self._db.execute("VACUUM INTO ?", (str(copy),))
+
+    def _migrate_to_2(self) -> None:
+        """
+        Make format 2 of format 1, inside the transaction that opens the ledger.
+
+        Every repository that a series names is active from now on.
+        """
+        for statement in MIGRATION_TO_2.split(";"):
+            self._db.execute(statement)
+        named = {
+            Repository(*json.loads(labels)[:3])
+            for (labels,) in self._db.execute("SELECT labels FROM series")
+        }
+        now_ms = self._now_ms()
+        keep_repositories(
+            self._db,
+            {repository: Known(active_ms=now_ms) for repository in named if repository.name},
+        )
+        self._db.execute("PRAGMA user_version = 2")
 
     def _forget_outgrown_families(self) -> None:
         """
@@ -389,26 +363,34 @@ class SqliteLedger:
                 self._db.execute("DELETE FROM series WHERE family = ?", (name,))
             self._db.execute("INSERT OR REPLACE INTO family VALUES (?, ?)", (name, buckets))
 
+    def _hold_what_comes_back(self) -> None:
+        """
+        Hold series that had left the page when the ledger was last open, and now have not.
+
+        That is so where another retirement was in force. Nobody has seen their totals lately.
+        """
+        after_ms = self._policy.retirement.after_ms
+        changed = self._book.coming_back(Retirement(self._retired_after_ms), self._now_ms())
+        self._in_doubt = False
+        with self._transaction():
+            keep_series(self._db, changed)
+            self._db.execute(
+                "INSERT OR REPLACE INTO fact VALUES ('retire_after_ms', ?)", (after_ms,)
+            )
+        self._book.update(changed, {})
+
     def _load(self) -> None:
         facts = dict(self._db.execute("SELECT name, value FROM fact"))
         self._born_ms: int = facts["born_ms"]
         self._floor_ms: int = facts["floor_ms"]
+        self._retired_after_ms: int = facts.get("retire_after_ms", 0)
         self._periods = {
             int(name.removeprefix("seen_"))
             for (name,) in self._db.execute(
                 "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'seen_[0-9]*'"
             )
         }
-        self._series = {
-            Series(family, tuple(json.loads(labels))): SeriesState(
-                Total(amount, tuple(json.loads(buckets))), born_ms, released_ms
-            )
-            for family, labels, amount, buckets, born_ms, released_ms in self._db.execute(
-                "SELECT family, labels, amount, buckets, born_ms, released_ms FROM series"
-            )
-            if family in FAMILY
-        }
-        (self._repositories,) = self._db.execute("SELECT count(*) FROM repository").fetchone()
+        self._book = Book(self._policy, kept_series(self._db), kept_repositories(self._db))
         self._measure()
 
     def _measure(self) -> None:
@@ -431,8 +413,8 @@ class SqliteLedger:
         if self._in_doubt:
             self._load()
         self._in_doubt = True
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
             self._db.execute("COMMIT")
         except BaseException:
@@ -442,22 +424,23 @@ class SqliteLedger:
 
     def _count(
         self, readings: Sequence[Reading], hashes: Sequence[int], now_ms: int
-    ) -> tuple[Sequence[Tally], dict[Series, SeriesState]]:
+    ) -> tuple[Sequence[Tally], dict[Series, SeriesState], dict[Repository, Known]]:
         """
         The transaction: look up, remember, add.
         """
         with self._transaction():
             self._raise_floor(now_ms)
-            memory = _Memory(self._db, self._born_ms, self._floor_ms, self._periods, now_ms)
+            repositories = self._book.repositories()
+            ids = SeenIds(self._db, self._born_ms, self._floor_ms, self._periods, now_ms)
+            memory = SqliteMemory(self._db, ids, repositories)
             tallies = [tally(reading, memory, now_ms) for reading in readings]
-            changed = changed_series(self._series, tallies, now_ms=now_ms, hold=self._hold)
-            self._upsert_series(changed)
+            changed = self._book.changed(tallies, repositories.changed, now_ms)
+            keep_series(self._db, changed)
+            keep_repositories(self._db, repositories.changed)
             # A file counts as read by the transaction that counts its events, not before.
-            own = [log_file_hash(reading.log_file) for reading in readings]
-            self._keep_hashes([*hashes, *own], now_ms // DAY_MS)
-        self._repositories += memory.learnt
+            keep_hashes(self._db, [*hashes, *log_file_hashes(readings)], now_ms // DAY_MS)
         self._measure()
-        return tallies, changed
+        return tallies, changed, repositories.changed
 
     def _raise_floor(self, now_ms: int) -> None:
         """
@@ -474,128 +457,9 @@ class SqliteLedger:
 
     def _keep_released(self, series: Collection[Series], now_ms: int) -> dict[Series, SeriesState]:
         with self._transaction():
-            changed = released_series(self._series, series, now_ms=now_ms)
-            self._upsert_series(changed)
+            changed = self._book.released(series, now_ms)
+            keep_series(self._db, changed)
         return changed
-
-    def _upsert_series(self, changed: Mapping[Series, SeriesState]) -> None:
-        self._db.executemany(
-            "INSERT INTO series (family, labels, amount, buckets, born_ms, released_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET amount = excluded.amount, buckets = excluded.buckets,"
-            " released_ms = excluded.released_ms",
-            [
-                (
-                    series.family,
-                    json.dumps(series.labels),
-                    state.total.amount,
-                    json.dumps(state.total.buckets),
-                    state.born_ms,
-                    state.released_ms,
-                )
-                for series, state in changed.items()
-            ],
-        )
-
-    def _keep_hashes(self, hashes: Sequence[int], today: int) -> None:
-        self._db.executemany(
-            "INSERT OR IGNORE INTO log_file VALUES (?, ?)", [(today, one) for one in hashes]
-        )
-        self._db.execute("DELETE FROM log_file WHERE day < ?", (today - LOG_FILE_DAYS_KEPT,))
-
-
-class _Memory:
-    """
-    What the ledger remembers, as of one transaction.
-    """
-
-    def __init__(
-        self,
-        db: sqlite3.Connection,
-        born_ms: int,
-        floor_ms: int,
-        periods: set[int],
-        now_ms: int,
-    ) -> None:
-        self._db = db
-        self._born_ms = born_ms
-        self._floor_ms = floor_ms
-        self._periods = periods
-        self._now_ms = now_ms
-        self.learnt = 0
-
-    def learn(self, repositories: Iterable[Repository]) -> None:
-        self.learnt += self._db.executemany(
-            "INSERT OR IGNORE INTO repository (account_id, aws_region, name) VALUES (?, ?, ?)",
-            sorted(repositories),
-        ).rowcount
-
-    def knows(self, repository: Repository) -> bool:
-        row = self._db.execute(
-            "SELECT 1 FROM repository WHERE account_id = ? AND aws_region = ? AND name = ?",
-            repository,
-        )
-        return row.fetchone() is not None
-
-    def see(self, event: Event) -> Sight:
-        time_ms = self._usable_time(event)
-        if time_ms is not None and self._born_ms <= time_ms < self._floor_ms:
-            return Sight.LATE
-        seen = any(self._holds(table, event.ids) for table in self._tables_around(time_ms))
-        home = self._home(time_ms)
-        self._db.executemany(
-            f"INSERT OR IGNORE INTO {home} VALUES (?)",  # noqa: S608 - a table of our own
-            [(one,) for one in event.ids],
-        )
-        return Sight.REPEATED if seen else Sight.NEW
-
-    def _usable_time(self, event: Event) -> int | None:
-        """
-        The event's time, unless it lies so far ahead that it cannot be one.
-        """
-        if event.time_ms is None or event.time_ms > self._now_ms + DAY_MS:
-            return None
-        return event.time_ms
-
-    def _home(self, time_ms: int | None) -> str:
-        """
-        The table that an event's ids go to; made if it is not there yet.
-        """
-        if time_ms is None or time_ms < self._born_ms:
-            return _KEPT
-        period = time_ms // PERIOD_MS
-        if period not in self._periods:
-            self._db.execute(
-                f"CREATE TABLE seen_{period:d} (id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID"
-            )
-            self._periods.add(period)
-        return f"seen_{period:d}"
-
-    def _tables_around(self, time_ms: int | None) -> list[str]:
-        """
-        The tables in which a copy of an event may have left its ids.
-        """
-        near = self._periods
-        if time_ms is not None:
-            first, last = (time_ms - EDGE_MS) // PERIOD_MS, (time_ms + EDGE_MS) // PERIOD_MS
-            near = {period for period in self._periods if first <= period <= last}
-        return [_KEPT, *(f"seen_{period:d}" for period in near)]
-
-    def _holds(self, table: str, ids: tuple[bytes, ...]) -> bool:
-        marks = ", ".join("?" * len(ids))
-        row = self._db.execute(
-            f"SELECT 1 FROM {table} WHERE id IN ({marks}) LIMIT 1",  # noqa: S608 - our own table
-            ids,
-        )
-        return row.fetchone() is not None
-
-
-def log_file_hash(log_file: LogFile) -> int:
-    """
-    Eight bytes that stand for a log file's address, as SQLite's signed integer.
-    """
-    address = f"{log_file.bucket}/{log_file.key}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(address, digest_size=8).digest(), signed=True)
 
 
 async def _exclusive_lock(path: Path, waiting: Callable[[], None]) -> int:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 HOLD = ("--metrics.new-series-hold", "2s")
 PUSH = records.text(*records.push_pair("one", "refs/heads/a", "refs/tags/b"))
 PUSHED = oracle.count([PUSH])
-ZERO = {sample: dict.fromkeys(series, 0.0) for sample, series in PUSHED.items()}
+GAUGE = "codecommit_repository_info"
+ZERO = {sample: dict.fromkeys(series, 0.0) for sample, series in PUSHED.items()} | {
+    GAUGE: PUSHED[GAUGE]  # which is never held
+}
 NOTHING: oracle.Totals = {sample: {} for sample in PUSHED}
 
 

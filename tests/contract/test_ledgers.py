@@ -12,8 +12,19 @@ from uuid import uuid4
 import pytest
 
 from exporter.codecommit import Event, event
-from exporter.families import EVENT_DELIVERY, EVENTS, LAST_EVENT, PUSHES, Family, Series
+from exporter.families import (
+    EVENT_DELIVERY,
+    EVENTS,
+    KMS_REQUESTS,
+    LAST_EVENT,
+    OTHER,
+    PUSHES,
+    Family,
+    Series,
+)
+from exporter.kms import kms_request
 from exporter.ledger import Ledger
+from exporter.ledger.book import Policy
 from exporter.ledger.memory import MemoryLedger
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.notifications import LogFile
@@ -25,7 +36,7 @@ RECENT = "2026-09-21T12:00:00Z"
 
 
 class MakeLedger(Protocol):
-    async def __call__(self, *, hold: bool = False) -> Ledger: ...
+    async def __call__(self, *, hold: bool = False, policy: Policy | None = None) -> Ledger: ...
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -35,13 +46,17 @@ async def make_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
     """
     made: list[Ledger] = []
 
-    async def make(*, hold: bool = False) -> Ledger:
+    async def make(*, hold: bool = False, policy: Policy | None = None) -> Ledger:
         ledger: Ledger
+        policy = policy or Policy(hold=hold)
         if request.param == "memory":
-            ledger = MemoryLedger(hold=hold, now=lambda: NOW)
+            ledger = MemoryLedger(policy, now=lambda: NOW)
         else:
             ledger = await SqliteLedger.open(
-                tmp_path / "ledger.db", window_seconds=90 * 86400, hold=hold, now=lambda: NOW
+                tmp_path / "ledger.db",
+                window_seconds=90 * 86400,
+                policy=policy,
+                now=lambda: NOW,
             )
         made.append(ledger)
         return ledger
@@ -57,6 +72,31 @@ def reading(*records: Record, key: str = "one.json.gz") -> Reading:
     """
     events: tuple[Event, ...] = tuple(map(event, records))
     return Reading(LogFile("trail", key), 1_789_992_300_000, events)
+
+
+def kms_reading(repository: str) -> Reading:
+    """
+    A log file with one KMS request that CodeCommit made for a repository's data.
+    """
+    told = record(
+        "Decrypt",
+        eventSource="kms.amazonaws.com",
+        sourceIPAddress="codecommit.amazonaws.com",
+        requestParameters={"encryptionContext": {"id": repository_id_of(repository)}},
+    )
+    return Reading(LogFile("trail", "kms.json.gz"), None, (), (kms_request(told),))
+
+
+def repository_id_of(name: str) -> str:
+    """
+    The id that a Git record tells of a repository.
+    """
+    found: str = git("GitPull", name, moved=False)["additionalEventData"]["repositoryId"]
+    return found
+
+
+def answer(**fields: object) -> dict[str, object]:
+    return {"responseElements": fields}
 
 
 def shown(ledger: Ledger, family: Family) -> dict[tuple[str, ...], int]:
@@ -210,7 +250,7 @@ async def test_a_repeated_event_teaches_nothing_wrong(make_ledger: MakeLedger) -
     ledger = await make_ledger()
     await ledger.commit(reading(api_call("PutFile", "tools"), api_call("PutFile", "tools")))
 
-    assert 1 == ledger.repositories
+    assert 1 == len(ledger.known)
 
 
 async def test_a_delete_that_deleted_nothing_proves_nothing(make_ledger: MakeLedger) -> None:
@@ -221,7 +261,7 @@ async def test_a_delete_that_deleted_nothing_proves_nothing(make_ledger: MakeLed
     await ledger.commit(reading(api_call("DeleteRepository", "ghost", responseElements={})))
 
     assert {labels("", "DeleteRepository"): 1} == shown(ledger, EVENTS)
-    assert 0 == ledger.repositories
+    assert {} == ledger.known
 
 
 async def test_a_delete_that_deleted_names_its_repository(make_ledger: MakeLedger) -> None:
@@ -281,6 +321,101 @@ async def test_new_counters_and_histograms_are_born_held(make_ledger: MakeLedger
 
     assert {EVENTS.name, EVENT_DELIVERY.name, PUSHES.name} <= held
     assert LAST_EVENT.name not in held
+
+
+async def test_what_belongs_to_a_repository_is_learnt(make_ledger: MakeLedger) -> None:
+    """
+    Requests that carry only an id, and KMS requests, get the name that earlier commits taught.
+    """
+    ledger = await make_ledger()
+    await ledger.commit(
+        reading(
+            git("GitPull", "tools", moved=False),
+            api_call("MergePullRequestBySquash", "tools", **answer(pullRequestId="27")),
+        )
+    )
+    await ledger.commit(reading(record("GetPullRequest", requestParameters={"pullRequestId": 27})))
+    await ledger.commit(kms_reading("tools"))
+
+    assert 1 == shown(ledger, EVENTS)[labels("tools", "GetPullRequest")]
+    assert {(OWNER, REGION, "tools", "Decrypt", ""): 1} == shown(ledger, KMS_REQUESTS)
+
+
+async def test_a_kms_request_counts_once(make_ledger: MakeLedger) -> None:
+    """
+    It is known by its ids, as an event is, and is none.
+    """
+    ledger = await make_ledger()
+    once = kms_reading("tools")
+    first, again = await ledger.commit(once), await ledger.commit(once)
+
+    assert (1, 0) == (first.kms_requests, first.repeated)
+    assert (0, 1) == (again.kms_requests, again.repeated)
+    assert {(OWNER, REGION, "", "Decrypt", ""): 1} == shown(ledger, KMS_REQUESTS)
+    assert {} == shown(ledger, EVENTS)
+
+
+async def test_a_rename_takes_everything_along(make_ledger: MakeLedger) -> None:
+    """
+    What was learnt of the old name is of the new one, and back; the id is where it belongs.
+    """
+    ledger = await make_ledger()
+    await ledger.commit(reading(git("GitPull", "tools", moved=False, eventTime=RECENT)))
+    found = []
+    for minute, (old, new) in enumerate([("tools", "kit"), ("kit", "tools")], start=1):
+        names = {"oldName": old, "newName": new}
+        moment = f"2026-09-21T12:0{minute}:00Z"
+        await ledger.commit(
+            reading(record("UpdateRepositoryName", requestParameters=names, eventTime=moment))
+        )
+        await ledger.commit(kms_reading("tools"))
+        found.append({one.name: known.repository_id for one, known in ledger.known.items()})
+    repository_id = repository_id_of("tools")
+
+    assert [
+        {"tools": "", "kit": repository_id},
+        {"tools": repository_id, "kit": ""},
+    ] == found
+    assert {"kit": 1, "tools": 1} == {
+        series[2]: amount for series, amount in shown(ledger, KMS_REQUESTS).items()
+    }
+
+
+async def test_a_deleted_repository_has_no_id(make_ledger: MakeLedger) -> None:
+    """
+    Its id is gone for good, also when an older event arrives; its name may come again.
+    """
+    ledger = await make_ledger()
+    repository_id = repository_id_of("tools")
+    pull = git("GitPull", "tools", moved=False, eventTime=RECENT)
+    deletion = api_call("DeleteRepository", "tools", **answer(repositoryId=repository_id))
+    await ledger.commit(reading(deletion | {"eventTime": "2026-09-21T12:05:00Z"}))
+    await ledger.commit(reading(pull))
+    (known,) = ledger.known.values()
+    assert ("", True) == (known.repository_id, known.is_deleted)
+
+    created = api_call(
+        "CreateRepository",
+        "tools",
+        eventTime="2026-09-21T12:06:00Z",
+        **answer(repositoryMetadata={"repositoryName": "tools", "repositoryId": "new-id"}),
+    )
+    await ledger.commit(reading(created))
+    (known,) = ledger.known.values()
+
+    assert ("new-id", False) == (known.repository_id, known.is_deleted)
+
+
+async def test_a_repository_too_many_is_one_of_the_others(make_ledger: MakeLedger) -> None:
+    """
+    Past the limit the label is (other); whoever has a label keeps it.
+    """
+    ledger = await make_ledger(policy=Policy(repositories_max=1))
+    await ledger.commit(reading(api_call("PutFile", "tools")))
+    tally = await ledger.commit(reading(api_call("PutFile", "tools"), api_call("PutFile", "docs")))
+
+    assert {labels("tools", "PutFile"): 2, labels(OTHER, "PutFile"): 1} == shown(ledger, EVENTS)
+    assert 1 == tally.limit_hits
 
 
 async def test_release_is_for_good(make_ledger: MakeLedger) -> None:

@@ -52,7 +52,7 @@ def test_two_hundred_log_files(serve: Serve, trail: Trail) -> None:
 
     page = page_after_the_queue(exporter, trail)
 
-    assert expected == page.totals()
+    assert oracle.in_any_order(expected) == oracle.in_any_order(page.totals())
 
 
 def test_every_event_has_a_delivery_time(serve: Serve, trail: Trail) -> None:
@@ -193,6 +193,30 @@ def test_one_push_among_real_log_files(
     assert oracle.count(real_log_files) == page.totals()
     assert 1 == page.value("codecommit_pushes_total", repository="MyDemoRepo", protocol="SSH")
     assert 1 == page.value("codecommit_events_total")
+
+
+def test_several_queues(serve: Serve, trail: Trail, second_trail: Trail) -> None:
+    """
+    One exporter consumes several queues, each with the bucket that announces on it.
+    """
+    texts = [records.text(records.api_call("PutFile", name)) for name in ("one", "two")]
+    put(trail, texts[0])
+    put(second_trail, texts[1])
+    exporter = serve(
+        trail,
+        *NO_HOLD,
+        *("--sqs.queue-url", second_trail.queue_url),
+        *("--s3.allowed-bucket", second_trail.bucket),
+    )
+
+    page_after_the_queue(exporter, second_trail)
+    page = page_after_the_queue(exporter, trail)
+
+    assert oracle.count(texts) == page.totals()
+    assert {trail.queue, second_trail.queue} == {
+        sample.labels["queue"]
+        for sample in page.families["codecommit_exporter_queue_messages"].samples
+    }
 
 
 def test_nobody_is_named_in_the_log(serve: Serve, unlaid_trail: Trail) -> None:

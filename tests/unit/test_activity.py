@@ -1,5 +1,5 @@
 """
-The invented activity is what it says it is: read back here without the exporter.
+The invented activity is what it says it is: read back without the exporter, by the oracle.
 """
 
 from __future__ import annotations
@@ -16,22 +16,32 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from exporter.activity import (
+    CALLER_EVENTS,
+    CODECOMMIT,
     ERRORS,
     EVENTS,
+    KMS_REQUESTS,
+    PULL_REQUEST_EVENTS,
     PUSHES,
     REFERENCE_UPDATES,
     Activity,
     Series,
     WrittenLogFile,
 )
+from tests import oracle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 Json = dict[str, Any]
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-CODECOMMIT = "codecommit.amazonaws.com"
+FAMILIES = frozenset(
+    (
+        *(EVENTS, ERRORS, PUSHES, REFERENCE_UPDATES),
+        *(PULL_REQUEST_EVENTS, CALLER_EVENTS, KMS_REQUESTS),
+    )
+)
 KEY = re.compile(
     r"AWSLogs/(?P<account>\d{12})/CloudTrail/(?P<region>[a-z0-9-]+)/\d{4}/\d\d/\d\d/"
     r"(?P=account)_CloudTrail_(?P=region)_\d{8}T\d{4}Z_[A-Za-z0-9]{16}\.json\.gz"
@@ -44,6 +54,12 @@ REQUIRED = frozenset(
         "eventCategory",
     )
 )
+
+BY_ID = {
+    *("GetPullRequest", "UpdatePullRequestApprovalState", "OverridePullRequestApprovalRules"),
+    *("PostCommentReply", "PutCommentReaction", "GetComment"),
+}
+"""Actions whose records hold no name (CodeCommit API reference)."""
 
 seeds = st.integers(min_value=0, max_value=2**32)
 few = settings(max_examples=10, deadline=None)
@@ -70,89 +86,52 @@ def truth_of(files: Iterable[WrittenLogFile]) -> Counter[Series]:
     return sum((file.truth for file in files), Counter())
 
 
-# What the files hold, once more, by reading them
-
-
-def events_of(files: Iterable[WrittenLogFile]) -> list[Json]:
-    """
-    Each CodeCommit event once, whichever of its ids it is known by.
-    """
-    events = {r.get("sharedEventID", r["eventID"]): r for r in codecommit_records(files)}
-    return list(events.values())
-
-
-def name_in_arn(arn: str) -> str:
-    return arn.rpartition(":")[2] if ":codecommit:" in arn else ""
-
-
-def names(event: Json) -> Iterator[set[str]]:
-    """
-    The names a record gives, in the order in which they are to be believed.
-    """
-    request = event["requestParameters"] or {}
-    response = event["responseElements"] or {}
-    yield {event.get("additionalEventData", {}).get("repositoryName", "")}
-    yield {request.get("repositoryName", "")}
-    yield set(request.get("repositoryNames", ()))
-    yield {target["repositoryName"] for target in request.get("targets", ())}
-    yield {name_in_arn(request.get("resourceArn", ""))}
-    yield {request.get("oldName", "")}
-    targets = response.get("pullRequest", {}).get("pullRequestTargets", ())
-    yield {target["repositoryName"] for target in targets}
-    yield names_in_resources(event)
-
-
-def names_in_resources(event: Json) -> set[str]:
-    return {name_in_arn(resource["ARN"]) for resource in event.get("resources", ())} - {""}
-
-
-def only_name(event: Json) -> str:
-    given = next((found for found in names(event) if found - {""}), {""})
-    return given.copy().pop() if len(given) == 1 else ""
-
-
-def teaches(event: Json) -> bool:
-    """
-    Whether a record shows that the repository it names exists.
-    """
-    deleted_nothing = event["eventName"] == "DeleteRepository" and not event["responseElements"]
-    return bool(names_in_resources(event)) or not (event.get("errorCode") or deleted_nothing)
-
-
-def place_of(event: Json) -> tuple[str, str]:
-    arns = [r["ARN"] for r in event.get("resources", ()) if ":codecommit:" in r["ARN"]]
-    account = arns[0].split(":")[4] if arns else event["recipientAccountId"]
-    return account, event["awsRegion"]
-
-
-def change_of(reference: Json) -> tuple[str, str]:
-    folder = reference["ref"].split("/")[1]
-    ref_type = {"heads": "branch", "tags": "tag"}.get(folder, "other")
-    return ref_type, "delete" if set(reference["commit"]) == {"0"} else "update"
-
-
 def counted(files: Iterable[WrittenLogFile]) -> Counter[Series]:
     """
-    What one would count who reads all files with the plain json module.
+    What one would count who reads the files in this order with the plain json module.
     """
-    events = events_of(files)
-    known = {(*place_of(event), only_name(event)) for event in events if teaches(event)}
-    counts: Counter[Series] = Counter()
-    for event in events:
-        place, name = place_of(event), only_name(event)
-        where = (*place, name if (*place, name) in known else "")
-        git = event.get("additionalEventData", {})
-        moved = git.get("dataTransferred")
-        action, protocol = event["eventName"], git.get("protocol", "")
-        label = "" if moved is None else str(moved).lower()
-        counts[EVENTS, (*where, action, protocol, label)] += 1
-        if "errorCode" in event:
-            counts[ERRORS, (*where, action, event["errorCode"])] += 1
-        elif action == "GitPush" and moved:
-            counts[PUSHES, (*where, protocol)] += 1
-            for reference in (event["requestParameters"] or {}).get("references", ()):
-                counts[REFERENCE_UPDATES, (*where, *change_of(reference))] += 1
-    return counts
+    totals = oracle.count(file.inflated.decode() for file in files)
+    return Counter(
+        {
+            (family, labels): int(count)
+            for family in FAMILIES
+            for labels, count in totals[family].items()
+        }
+    )
+
+
+def name_in(event: Json) -> str:
+    """
+    The repository that the record itself names.
+    """
+    return oracle.repository_of(event).name
+
+
+def names_shown(events: Iterable[Json]) -> set[str]:
+    return {repository.name for event in events for repository in oracle.shown_by(event)} - {""}
+
+
+def owners(records: Iterable[Json]) -> dict[oracle.Id, set[str]]:
+    """
+    The repositories that successful events name beside each id.
+    """
+    found: dict[oracle.Id, set[str]] = {}
+    for event in records:
+        if event["eventSource"] == CODECOMMIT and not event.get("errorCode") and name_in(event):
+            for one in oracle.ids_of(event):
+                found.setdefault(one, set()).add(name_in(event))
+    return found
+
+
+def key_requests(records: Iterable[Json]) -> list[Json]:
+    """
+    What CodeCommit asked of KMS.
+    """
+    return [record for record in records if oracle.is_kms_request(record)]
+
+
+def context_of(record: Json) -> list[str]:
+    return list((record["requestParameters"] or {}).get("encryptionContext", {}).values())
 
 
 # Determinism
@@ -326,24 +305,75 @@ def test_truth_is_what_a_reader_counts(seed: int, cross_account: bool) -> None:
     assert counted(files) == truth_of(files)
 
 
-def test_truth_of_a_file_needs_no_other() -> None:
+@few
+@given(seed=seeds)
+def test_truth_of_a_file_needs_no_other(seed: int) -> None:
     """
     Without visits between accounts, a file read alone adds exactly its truth.
     """
-    for file in written(Activity(7, cross_account=False), 40):
+    for file in written(Activity(seed, cross_account=False), 8, codecommit=0.7):
         assert counted([file]) == file.truth
 
 
-def test_order_of_reading_does_not_matter() -> None:
+@few
+@given(seed=seeds, order=st.randoms(use_true_random=False))
+def test_order_of_reading_does_not_matter(seed: int, order: Random) -> None:
     """
-    Repeated files may be read before the ones they repeat.
+    Repeated files may be read before the ones they repeat, and the end of things first.
     """
-    activity = Activity(8)
-    files = written(activity, 20)
+    activity = Activity(seed)
+    files = written(activity, 15, codecommit=0.6)
     files += [activity.repeat(file, NOON) for file in files[::3]]
-    Random(8).shuffle(files)  # noqa: S311 - any order will do
+    order.shuffle(files)
 
     assert counted(files) == truth_of(files)
+
+
+def test_truth_has_all_that_is_counted() -> None:
+    """
+    Every kind of pull-request event, of caller and of request to KMS is in it.
+    """
+    truth = truth_of(written(Activity(20), 150, codecommit=0.6))
+    values = {
+        family: {labels[3:] for name, labels in truth if name == family} for family in FAMILIES
+    }
+    key_requests_of = {
+        (bool(labels[2]), bool(labels[4])) for family, labels in truth if family == KMS_REQUESTS
+    }
+
+    assert {
+        *("created", "merged", "closed", "reopened"),
+        *("approved", "approval_revoked", "overridden", "commented"),
+    } == {event for (event,) in values[PULL_REQUEST_EVENTS]}
+    assert {
+        ("Root", "root"),
+        ("IAMUser", "long_term"),
+        ("IAMUser", "temporary"),
+        ("AssumedRole", "temporary"),
+        ("IdentityCenterUser", "temporary"),
+        ("AWSService", "aws_service"),
+        ("AWSAccount", "unknown"),
+        ("(invalid)", "aws_service"),
+    } == values[CALLER_EVENTS]
+    assert {(named, failed) for named in (True, False) for failed in (True, False)} == (
+        key_requests_of
+    )
+
+
+def test_every_event_has_one_caller() -> None:
+    """
+    The callers of a repository are as many as its events.
+    """
+    truth = truth_of(written(Activity(21), 20, codecommit=0.6))
+    by_repository: dict[str, Counter[tuple[str, ...]]] = {
+        EVENTS: Counter(),
+        CALLER_EVENTS: Counter(),
+    }
+    for (family, labels), count in truth.items():
+        if family in by_repository:
+            by_repository[family][labels[:3]] += count
+
+    assert by_repository[EVENTS] == by_repository[CALLER_EVENTS]
 
 
 def test_events_in_truth_are_the_records() -> None:
@@ -370,9 +400,8 @@ def test_visits_between_accounts_are_told_twice() -> None:
 
     assert len(pairs) > 5
     for one, other in pairs:
-        assert one["eventID"] != other["eventID"]
-        assert one["recipientAccountId"] != other["recipientAccountId"]
-        assert one["resources"] == other["resources"]
+        own = {"eventID", "recipientAccountId"}
+        assert own == {field for field in one if one[field] != other[field]}
 
 
 # CodeCommit's records
@@ -445,8 +474,8 @@ def test_pushes_move_everything_that_can_be_moved(events: list[Json]) -> None:
         for push in pushes
         for reference in (push["requestParameters"] or {}).get("references", ())
     ]
-    kinds = {change_of(reference)[0] for reference in references}
-    changes = {change_of(reference)[1] for reference in references}
+    kinds = {oracle.ref_type(reference["ref"]) for reference in references}
+    changes = {oracle.change(reference["commit"]) for reference in references}
 
     assert {"branch", "tag", "other"} == kinds
     assert {"update", "delete"} == changes
@@ -459,8 +488,11 @@ def test_pushes_move_everything_that_can_be_moved(events: list[Json]) -> None:
         *("GetBranch", "ListRepositories", "BatchGetRepositories", "GetRepository", "GetTree"),
         *("CreateRepository", "UpdateRepositoryName", "DeleteRepository", "CreateBranch"),
         *("PutFile", "CreateCommit", "DeleteBranch", "GetDifferences", "ListTagsForResource"),
-        *("CreatePullRequest", "MergePullRequestBySquash", "UpdatePullRequestStatus"),
-        *("UpdatePullRequestApprovalState", "PostCommentForPullRequest", "PostCommentReply"),
+        *("CreatePullRequest", "UpdatePullRequestStatus", "MergePullRequestByFastForward"),
+        *("MergePullRequestBySquash", "MergePullRequestByThreeWay", "DescribePullRequestEvents"),
+        *("UpdatePullRequestApprovalState", "OverridePullRequestApprovalRules"),
+        *("PostCommentForPullRequest", "PostCommentForComparedCommit", "PostCommentReply"),
+        *("PutCommentReaction", "GetComment"),
     ],
 )
 def test_action_is_among_the_calls(events: list[Json], action: str) -> None:
@@ -476,10 +508,10 @@ def test_ids_alone_name_no_repository(events: list[Json]) -> None:
     """
     Where a record has only an id, nothing else in it tells the repository.
     """
-    by_id = [e for e in events if e["eventName"] in {"GetPullRequest", "PutCommentReaction"}]
+    by_id = [e for e in events if e["eventName"] in BY_ID]
 
-    assert by_id
-    assert {""} == {only_name(event) for event in by_id}
+    assert BY_ID == {event["eventName"] for event in by_id}
+    assert {""} == {name_in(event) for event in by_id}
 
 
 def test_denied_calls_tell_nothing() -> None:
@@ -513,13 +545,13 @@ def test_mistyped_repositories_exist_nowhere(events: list[Json]) -> None:
     No successful event and no ARN shows a name that a call could not find.
     """
     missing = {
-        only_name(event)
+        name_in(event)
         for event in events
         if event.get("errorCode") == "RepositoryDoesNotExistException"
     }
 
     assert missing
-    assert set() == missing & {only_name(event) for event in events if teaches(event)}
+    assert set() == missing & names_shown(events)
 
 
 def test_missing_branches_are_of_repositories_shown_beside() -> None:
@@ -529,12 +561,76 @@ def test_missing_branches_are_of_repositories_shown_beside() -> None:
     failed = 0
     for file in written(Activity(14), 25, codecommit=0.8):
         ours = codecommit_records([file])
-        shown = {only_name(event) for event in ours if teaches(event)}
         missing = [e for e in ours if e.get("errorCode") == "BranchDoesNotExistException"]
         failed += len(missing)
 
-        assert {only_name(event) for event in missing} <= shown
+        assert {name_in(event) for event in missing} <= names_shown(ours)
     assert failed
+
+
+@few
+@given(seed=seeds)
+def test_ids_are_shown_in_their_file_or_nowhere(seed: int) -> None:
+    """
+    Whatever an id belongs to, its file says so, before or after; or no file ever does.
+    """
+    files = written(Activity(seed), 15, codecommit=0.6)
+    everywhere = {one.text for one in owners(records_of(files))}
+    for file in files:
+        records = records_of([file])
+        here = {one.text for one in owners(records)}
+        asked = {one.text for event in codecommit_records([file]) for one in oracle.ids_of(event)}
+        asked |= {value for request in key_requests(records) for value in context_of(request)}
+
+        assert asked & everywhere == asked & here
+
+
+def test_ids_belong_to_one_repository() -> None:
+    """
+    Only the sandbox's own id is ever seen under several names.
+    """
+    found = owners(records_of(written(Activity(22), 80, codecommit=0.8)))
+    renamed = {one: names for one, names in found.items() if len(names) > 1}
+
+    assert {"pull request", "comment", "repository"} == {one.kind for one in found}
+    assert {"repository"} == {one.kind for one in renamed}
+    assert all(name.startswith("sandbox-") for names in renamed.values() for name in names)
+
+
+def test_nothing_is_asked_of_the_sandbox_by_id() -> None:
+    """
+    What is renamed has neither pull requests nor comments, and KMS never hears of it.
+    """
+    records = records_of(written(Activity(23), 80, codecommit=0.8))
+    found = owners(records)
+    sandbox = {one for one, names in found.items() if any(n.startswith("sandbox-") for n in names)}
+    asked = {value for request in key_requests(records) for value in context_of(request)}
+
+    assert {"repository"} == {one.kind for one in sandbox}
+    assert set() == asked & {one.text for one in sandbox}
+
+
+def test_comments_are_answered_beside_them(events: list[Json]) -> None:
+    """
+    On pull requests and on commits, and answers are answered; some began before the trail.
+    """
+    posted = {
+        event["responseElements"]["comment"]["commentId"]: event["eventName"]
+        for event in events
+        if event["eventName"].startswith("PostComment")
+    }
+    answered = [
+        event["requestParameters"]["inReplyTo"]
+        for event in events
+        if event["eventName"] == "PostCommentReply"
+    ]
+
+    assert {
+        "PostCommentForPullRequest",
+        "PostCommentForComparedCommit",
+        "PostCommentReply",
+        None,
+    } == {posted.get(comment) for comment in answered}
 
 
 def test_pull_requests_live_and_end() -> None:
@@ -568,35 +664,47 @@ def test_pull_requests_live_and_end() -> None:
 def test_files_without_codecommit_may_mention_it() -> None:
     """
     Without CodeCommit events some files still hold the word, and most do not.
+
+    What CodeCommit asks of KMS in them is of repositories that nobody knows.
     """
     files = written(Activity(16), 60, codecommit=0)
     mentioning = [file for file in files if b"codecommit" in file.inflated]
 
     assert [] == codecommit_records(files)
-    assert Counter() == truth_of(files)
+    assert {(KMS_REQUESTS, "")} == {(family, labels[2]) for family, labels in truth_of(files)}
     assert 0 < len(mentioning) < len(files) / 2
 
 
 def test_kms_works_for_codecommit() -> None:
     """
-    Keys are used on CodeCommit's behalf, with the id of a repository as a context's value.
+    Keys are used for CodeCommit, as one field or two say, with a repository's id as a value.
     """
-    records = records_of(written(Activity(17), 40))
-    ids = {
-        record["additionalEventData"]["repositoryId"]
-        for record in records
-        if "repositoryId" in record.get("additionalEventData", {})
-    }
-    kms = [r for r in records if r["userIdentity"].get("invokedBy") == CODECOMMIT]
+    records = records_of(written(Activity(17), 60, codecommit=0.5))
+    requests = key_requests(records)
+    ids = {one.text for one in owners(records) if one.kind == "repository"}
+    asked = {value for request in requests for value in context_of(request)}
 
-    assert {"kms.amazonaws.com"} == {record["eventSource"] for record in kms}
-    assert {CODECOMMIT} == {record["sourceIPAddress"] for record in kms}
-    values = {
-        value
-        for record in kms
-        for value in record["requestParameters"]["encryptionContext"].values()
-    }
-    assert values & ids
+    assert asked & ids
+    assert {CODECOMMIT} == {request["sourceIPAddress"] for request in requests}
+    assert {CODECOMMIT, None} == {r["userIdentity"].get("invokedBy") for r in requests}
+    assert {None, "AccessDenied", "DisabledException"} == {r.get("errorCode") for r in requests}
+
+
+def test_keys_used_by_hand_are_not_codecommits() -> None:
+    """
+    Whoever names a repository's id to KMS is somebody else, unless CodeCommit made the call.
+    """
+    records = records_of(written(Activity(24), 60))
+    by_hand = [
+        record
+        for record in records
+        if record["eventSource"] == "kms.amazonaws.com"
+        and "aws:codecommit:id" in (record["requestParameters"] or {}).get("encryptionContext", {})
+        and record["sourceIPAddress"] != CODECOMMIT
+    ]
+
+    assert by_hand
+    assert [] == key_requests(by_hand)
 
 
 def test_text_may_look_like_structure() -> None:

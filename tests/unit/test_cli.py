@@ -273,6 +273,17 @@ def test_switch(arguments: list[str], faults: bool, told: Told) -> None:
     assert faults == settings.demo.faults
 
 
+def test_any_bucket(told: Told) -> None:
+    """
+    The switch alone stands for the names of all buckets.
+    """
+    code = main(["serve", "--sqs.queue-url", QUEUE, "--s3.allow-any-bucket"])
+
+    (settings,) = told.settings
+    assert isinstance(settings, ServeSettings)
+    assert (0, True, ()) == (code, settings.s3.allow_any_bucket, settings.s3.allowed_bucket)
+
+
 @pytest.mark.parametrize(
     ("arguments", "paths"),
     [
@@ -332,6 +343,21 @@ def test_environment(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
         (
             ["demo", "--shutdown.grace", "20"],
             ' demo: --shutdown.grace: "20" has no unit; write 20s, 2m, 1h or 1d',
+        ),
+        (
+            ["serve", "--sqs.queue-url", QUEUE],
+            (
+                " serve: --s3.allowed-bucket is missing (required unless --s3.allow-any-bucket); "
+                "write --s3.allowed-bucket my-trail-bucket=123456789012 or set "
+                "CODECOMMIT_EXPORTER_S3_ALLOWED_BUCKET"
+            ),
+        ),
+        (
+            ["serve", *NEEDED["serve"], "--s3.expected-bucket-owner", "me"],
+            (
+                ' serve: --s3.expected-bucket-owner: "me" is no account id; '
+                "write 123456789012 (12 digits)"
+            ),
         ),
         (
             ["scan"],

@@ -8,17 +8,16 @@ import gzip
 import json
 import tracemalloc
 import zlib
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from exporter import cloudtrail
-from exporter.cloudtrail import Decoded, decode, delivery_minute_ms
+from exporter.cloudtrail import Decoded, decode, decode_record
 from exporter.codecommit import Event, event
-from exporter.errors import MalformedLogFile, OversizedLogFile
-from tests.records import OWNER, REGION, Record, api_call, git, log_file, push, record, text
+from exporter.errors import MalformedLogFile, OversizedLogFile, UnreadableMessage
+from exporter.kms import kms_request
+from tests.records import Record, api_call, git, log_file, push, record, text
 
 CAP = 1_000_000
 
@@ -39,14 +38,21 @@ def pinned(*records: Record) -> list[Record]:
 
 
 RECORDS = pinned(
-    record("Decrypt", eventSource="kms.amazonaws.com"),
+    record(
+        "Decrypt",
+        eventSource="kms.amazonaws.com",
+        sourceIPAddress="codecommit.amazonaws.com",
+        requestParameters={"encryptionContext": {"id": "3f0c7e0e-0d5c-4a55-9b53-0c5d9cbb1c27"}},
+    ),
+    record("Encrypt", eventSource="kms.amazonaws.com"),
     git("GitPull", "tools", moved=False),
     push("tools", "refs/heads/main"),
     record("AssumeRole", eventSource="sts.amazonaws.com"),
     api_call("PutFile", "docs"),
 )
 TEXT = text(*RECORDS).encode()
-EVENTS = tuple(event(RECORDS[number]) for number in (1, 2, 4))
+EVENTS = tuple(event(RECORDS[number]) for number in (2, 3, 5))
+KMS_REQUESTS = (kms_request(RECORDS[0]),)
 WHOLE = log_file(text(*RECORDS))
 
 GOOD = json.dumps(api_call("PutFile", "tools"))
@@ -56,21 +62,6 @@ FOREIGN = json.dumps(record("PutObject", eventSource="s3.amazonaws.com"))
 LONE_SURROGATE = FOREIGN.replace("git/2.47.1", r"\ud83d")
 
 quickly = settings(max_examples=150, deadline=None)
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(st.characters(), max_size=20)
-    | st.sampled_from(("codecommit", "codecommit.amazonaws.com", "Management")),
-    lambda children: (
-        st.lists(children, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(("Records", "eventSource", "eventID")) | st.text(), children, max_size=4
-        )
-    ),
-    max_leaves=10,
-)
 
 
 def read(body: bytes, *, cap: int = CAP) -> Decoded:
@@ -84,12 +75,12 @@ def file_of(*pieces: str) -> bytes:
     return ('{"Records":[' + ",".join(pieces) + "]}").encode()
 
 
-def outcome(body: bytes) -> tuple[Event, ...] | type[Exception]:
+def outcome(body: bytes, *, cap: int = CAP) -> tuple[Event, ...] | type[Exception]:
     """
     The events of a file, or the kind of error it is; any other error is the test's.
     """
     try:
-        return read(body).events
+        return read(body, cap=cap).events
     except (MalformedLogFile, OversizedLogFile) as error:
         return type(error)
 
@@ -99,6 +90,10 @@ def escaped(plain: str) -> str:
     A text in which every letter is written as a JSON escape.
     """
     return "".join(f"\\u{ord(letter):04x}" for letter in plain)
+
+
+def nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
 
 
 SPELLINGS = {
@@ -120,7 +115,7 @@ def test_a_files_spelling_does_not_matter(spelling: bytes) -> None:
     """
     Whoever wrote or rewrote the JSON, its CodeCommit events are the same, in their order.
     """
-    assert Decoded(EVENTS, 0, len(spelling)) == read(spelling)
+    assert Decoded(EVENTS, KMS_REQUESTS, 0, len(spelling)) == read(spelling)
 
 
 COMPRESSED = {
@@ -142,18 +137,50 @@ def test_a_files_compression_does_not_matter(body: bytes) -> None:
     """
     What the bytes are decides: every form of gzip, and none.
     """
-    assert Decoded(EVENTS, 0, len(TEXT)) == read(body)
+    assert Decoded(EVENTS, KMS_REQUESTS, 0, len(TEXT)) == read(body)
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, 64, 1000])
-def test_the_pieces_read_do_not_matter(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kept", [1, CAP], ids=["large", "small"])
+@pytest.mark.parametrize("size", [1, 7, 64])
+@pytest.mark.parametrize("pieces", ["_PIECE_BYTES", "_TEXT_PIECE_BYTES"])
+def test_the_pieces_read_do_not_matter(
+    pieces: str, size: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
-    A piece may end anywhere: in a header, a trailer or the padding.
+    A piece may end anywhere: in a header, a trailer, the padding or CodeCommit's name.
     """
-    monkeypatch.setattr(cloudtrail, "_PIECE_BYTES", size)
+    monkeypatch.setattr(cloudtrail, "_KEPT_BYTES_MAX", kept)
+    monkeypatch.setattr(cloudtrail, pieces, size)
 
     assert {EVENTS} == {outcome(body) for body in COMPRESSED.values()}
-    assert {MalformedLogFile} == {outcome(WHOLE[:length]) for length in range(2, len(WHOLE))}
+    assert {MalformedLogFile} == {outcome(WHOLE[:length]) for length in range(2, len(WHOLE), 7)}
+
+
+@pytest.mark.parametrize("spelling", sorted(SPELLINGS.keys() - {"in UTF-16"}))
+def test_a_large_files_spelling_does_not_matter(
+    spelling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What is searched for before a large file is kept is found however it is spelt.
+    """
+    monkeypatch.setattr(cloudtrail, "_KEPT_BYTES_MAX", 1)
+    plain = SPELLINGS[spelling]
+
+    assert Decoded(EVENTS, KMS_REQUESTS, 0, len(plain)) == read(gzip.compress(plain))
+
+
+@pytest.mark.parametrize("place", range(90))
+def test_a_name_is_found_across_the_edge_of_two_pieces(
+    place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Wherever a piece ends, a large file that names CodeCommit is known for one.
+    """
+    monkeypatch.setattr(cloudtrail, "_KEPT_BYTES_MAX", 1)
+    monkeypatch.setattr(cloudtrail, "_TEXT_PIECE_BYTES", 50)
+    body = gzip.compress(file_of(" " * place + GOOD))
+
+    assert (event(json.loads(GOOD)),) == outcome(body)
 
 
 def test_a_file_of_many_pieces_is_read_whole() -> None:
@@ -239,26 +266,78 @@ def test_the_cap_is_the_largest_size_that_is_read(body: bytes) -> None:
         read(body, cap=len(TEXT) - 1)
 
 
-def test_no_more_than_the_cap_is_held() -> None:
+MIB = 1024 * 1024
+
+
+def most_held(body: bytes) -> int:
     """
-    A file that would inflate to a thousand times its size is given up at the cap.
+    How many bytes were held at most while a body was read, itself left out.
     """
-    bomb = gzip.compress(bytes(16 * CAP))
     tracemalloc.start()
-    with pytest.raises(OversizedLogFile):
-        read(bomb)
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    try:
+        outcome(body, cap=32 * MIB)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
-    assert most < 3 * CAP
+
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [(b"", b""), (b'{"Records":[', b"]}"), (b'{"Records":["codecommit",', b"1]}")],
+    ids=["junk", "nothing of ours", "names CodeCommit"],
+)
+def test_a_bomb_is_not_held(head: bytes, tail: bytes) -> None:
+    """
+    A file that would inflate to more than the cap is given up there, and nothing was kept.
+    """
+    bomb = gzip.compress(head + b" " * (64 * MIB) + tail, compresslevel=1)
+
+    assert OversizedLogFile is outcome(bomb, cap=32 * MIB)
+    assert most_held(bomb) < 8 * MIB
 
 
-@pytest.mark.parametrize("body", [b"", gzip.compress(b""), b"\0" * 10], ids=["", "gzip", "zeros"])
+def test_a_large_file_that_names_nothing_of_ours_is_not_held() -> None:
+    """
+    A file within the cap that is not worth reading is never in memory as a whole.
+    """
+    body = gzip.compress(file_of(FOREIGN, " " * (24 * MIB) + FOREIGN), compresslevel=1)
+
+    assert () == outcome(body, cap=32 * MIB)
+    assert most_held(body) < 8 * MIB
+
+
+def test_a_large_file_is_held_once() -> None:
+    """
+    A file worth reading is in memory as a whole, and only once.
+    """
+    body = gzip.compress(file_of(GOOD, " " * (24 * MIB) + FOREIGN), compresslevel=1)
+
+    assert (event(json.loads(GOOD)),) == outcome(body, cap=32 * MIB)
+    assert most_held(body) < 32 * MIB
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        (b"[", "JSON array"),
+        (b"PK\x03\x04", "does not begin"),
+        (b'{"records":[]}', "does not begin"),
+    ],
+)
+def test_what_is_no_log_file_is_malformed_however_large(start: bytes, reason: str) -> None:
+    """
+    A large text that is no log file is told from its beginning and end.
+    """
+    with pytest.raises(MalformedLogFile, match=reason):
+        read(gzip.compress(start + b" " * (8 * MIB), compresslevel=1), cap=32 * MIB)
+
+
+@pytest.mark.parametrize("body", [b"", gzip.compress(b"")], ids=["plain", "gzip"])
 def test_an_empty_object_is_malformed(body: bytes) -> None:
     """
     A log file has an object with Records, if nothing else.
     """
-    with pytest.raises(MalformedLogFile, match="not JSON"):
+    with pytest.raises(MalformedLogFile, match="is empty"):
         read(body)
 
 
@@ -279,7 +358,7 @@ def test_a_file_without_events_is_whole(body: bytes) -> None:
     """
     No records, none, or none of CodeCommit: a file to be counted as read.
     """
-    assert Decoded((), 0, len(body)) == read(body)
+    assert Decoded((), (), 0, len(body)) == read(body)
 
 
 @pytest.mark.parametrize(
@@ -289,8 +368,8 @@ def test_a_file_without_events_is_whole(body: bytes) -> None:
         (b'{"records":[]}', "no Records"),
         (b'{"of":"codecommit"}', "no Records"),
         (b'{"logFiles":[{"s3Bucket":"codecommit-trail"}]}', "no Records"),
-        (b"[%s]" % GOOD.encode(), "no Records"),
-        (b"[]", "no Records"),
+        (b"[%s]" % GOOD.encode(), "JSON array"),
+        (b"[]", "JSON array"),
         (b'"Records of codecommit"', "no Records"),
         (b"null", "no Records"),
         (b'{"Records":{},"of":"codecommit"}', "no list"),
@@ -306,6 +385,20 @@ def test_a_file_without_events_is_whole(body: bytes) -> None:
         (file_of(FOREIGN)[:-1], "not JSON"),
         (b"<html>Access denied to Records</html>", "not JSON"),
         (b"PK\x03\x04" + TEXT, "not JSON"),
+        (b"\0" * 10, "not JSON"),
+        (b"\0" * 12, "not JSON"),
+        (file_of(GOOD, "\0\0", LONE_SURROGATE), "not JSON"),
+        (TEXT.decode().encode("utf-16")[:-1], "not JSON"),
+        (b" ", "not JSON"),
+        (b'{"Records":[%s}' % GOOD.encode(), "not JSON"),
+        (b'{"Records":[%s]' % GOOD.encode(), "not JSON"),
+        (b'{"Records":[%s' % GOOD.encode(), "not JSON"),
+        (b'{"Records":["codecommit', "not JSON"),
+        (b'{"Records":["codecommit\\', "not JSON"),
+        (b'{"\\x":1,"Records":[%s]}' % GOOD.encode(), "not JSON"),
+        (b'{"\\x":[],"Records":[%s]}' % GOOD.encode(), "not JSON"),
+        (b'{"Records":[%s],"deep":%s}' % (GOOD.encode(), nested(100_000).encode()), "too deep"),
+        (b'{"Records":[%s],"Records":5}' % GOOD.encode(), "no list"),
     ],
 )
 def test_what_is_no_log_file_is_malformed(body: bytes, reason: str) -> None:
@@ -322,7 +415,7 @@ def test_a_file_that_does_not_name_codecommit_is_not_parsed() -> None:
     """
     body = file_of("this is not JSON", FOREIGN)
 
-    assert Decoded((), 0, len(body)) == read(gzip.compress(body))
+    assert Decoded((), (), 0, len(body)) == read(gzip.compress(body))
 
 
 ODD_RECORDS = {
@@ -397,10 +490,6 @@ def test_a_lone_surrogate_costs_nothing(escape: str) -> None:
     assert (2, 0) == (len(decoded.events), decoded.invalid)
 
 
-def nested(depth: int) -> str:
-    return "[" * depth + "]" * depth
-
-
 def test_nesting_that_can_be_read_costs_nothing() -> None:
     """
     A record nested deeper than any API's answer is an event like another.
@@ -415,13 +504,18 @@ def test_nesting_that_can_be_read_costs_nothing() -> None:
     )
 
 
-@pytest.mark.parametrize("depth", [100_000, 1_000_000])
-def test_nesting_that_nothing_can_read_is_malformed(depth: int) -> None:
+@pytest.mark.parametrize(("ours", "invalid"), [("codecommit", 1), ("somebody", 0)])
+@pytest.mark.parametrize("depth", [100_000, 400_000])
+def test_nesting_that_nothing_can_read_costs_the_record(
+    depth: int, ours: str, invalid: int
+) -> None:
     """
-    What is nested too deep for every reader makes the file malformed, and nothing crash.
+    What is nested too deep for every reader costs itself, and its neighbours count.
     """
-    with pytest.raises(MalformedLogFile, match="not JSON"):
-        read(file_of(GOOD, f'{{"deep":{nested(depth)}}}'), cap=10 * CAP)
+    deep = f'{{"of":"{ours}","deep":{nested(depth)}}}'
+    decoded = read(file_of(GOOD, deep, GOOD))
+
+    assert ((event(json.loads(GOOD)),) * 2, invalid) == (decoded.events, decoded.invalid)
 
 
 @pytest.mark.parametrize("other", [FOREIGN, LONE_SURROGATE], ids=["fast", "plain"])
@@ -433,14 +527,15 @@ def test_nesting_that_nothing_can_read_is_malformed(depth: int) -> None:
         '["codecommit",{}]',
     ],
 )
-def test_nesting_at_the_limits_costs_the_record_or_the_file(shape: str, other: str) -> None:
+def test_nesting_at_the_limits_costs_the_record(shape: str, other: str) -> None:
     """
-    Where one reader gives up and the next does not, the neighbours count or nothing does.
+    Where one reader gives up and the next does not, the neighbours count.
     """
     good = event(json.loads(GOOD))
-    found = [outcome(file_of(GOOD, shape.format(nested(n)), other)) for n in range(850, 1000)]
+    found = [outcome(file_of(GOOD, shape.format(nested(n)), other)) for n in range(850, 1000, 3)]
 
-    assert [] == [one for one in found if isinstance(one, tuple) and one[0] != good]
+    assert {good} == {one[0] for one in found if isinstance(one, tuple)}
+    assert [] == [one for one in found if not isinstance(one, tuple)]
 
 
 @pytest.mark.parametrize("category", ["Insight", "NetworkActivity", "Aggregated"])
@@ -454,73 +549,127 @@ def test_records_of_another_category_are_no_events(category: str) -> None:
     assert (1, 0) == (len(decoded.events), decoded.invalid)
 
 
-NAME = f"{OWNER}_CloudTrail_{REGION}_20260921T1205Z_0123456789abcdef.json.gz"
+@pytest.mark.parametrize(
+    "odd",
+    ["\0", "\x01", "\n", r"\u0000", "\u202e", "x" * 100_000],
+    ids=["NUL", "control", "newline", "escaped NUL", "right to left", "long"],
+)
+@pytest.mark.parametrize("other", [FOREIGN, LONE_SURROGATE], ids=["fast", "plain"])
+def test_a_text_may_hold_anything(odd: str, other: str) -> None:
+    """
+    Text that only some readers accept spoils neither its record nor its neighbours.
+    """
+    decoded = read(file_of(GOOD, GOOD.replace("git/2.47.1", odd), other))
+
+    assert (2, 0) == (len(decoded.events), decoded.invalid)
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "NaN"])
+@pytest.mark.parametrize(
+    "odd",
+    ['"userAgent": "\udcff"', '"readOnly": ' + "1" * 5000, '"readOnly": ' + nested(100_000)],
+    ids=["no UTF-8", "a long number", "deep"],
+)
+def test_several_odd_records_cost_themselves(odd: str, number: str) -> None:
+    """
+    Oddities of different records do not add up to a file that cannot be read.
+    """
+    records = (
+        GOOD,
+        LONE_SURROGATE,
+        f'{{"codecommit": 1, {odd}}}',
+        FOREIGN[:-1] + f',"n":{number}}}',
+    )
+    decoded = read(",".join(records).join(('{"Records":[', "]}")).encode(errors="surrogateescape"))
+
+    assert (1, 1) == (len(decoded.events), decoded.invalid)
+
+
+@pytest.mark.parametrize("other", [FOREIGN, LONE_SURROGATE], ids=["fast", "plain"])
+def test_the_last_of_two_members_of_one_name_is_meant(other: str) -> None:
+    """
+    Every reader of JSON has it so, in a record and around the records.
+    """
+    twice = '{"eventSource": "s3.amazonaws.com",' + GOOD[1:]
+    body = file_of(GOOD, GOOD)[:-1] + b"," + file_of(twice, other)[1:]
+
+    assert 1 == len(read(body).events)
+    assert () == read(file_of(other)[:-1] + b',"of":"codecommit","Records":null}').events
 
 
 @pytest.mark.parametrize(
-    ("key", "expected"),
+    "member", ['"a":[1,{"b":"]}"}]', '"a":"\\"[{,"', '"\\"a,":{}', '"Record":[{}]']
+)
+def test_what_is_around_the_records_does_not_matter(member: str) -> None:
+    """
+    A file may have more members than its records, before and after them.
+    """
+    body = file_of(GOOD, LONE_SURROGATE).decode()
+    first = f"{{{member},{body[1:]}"
+    last = f"{body[:-1]} , {member} }}"
+
+    assert [1, 1] == [len(read(text.encode()).events) for text in (first, last)]
+
+
+def test_a_record_may_come_alone() -> None:
+    """
+    A record outside of any file is the same event or request, and one of others nothing.
+    """
+    decoded = [decode_record(json.dumps(one).encode(), None) for one in RECORDS]
+
+    assert EVENTS == tuple(one for found in decoded for one in found.events)
+    assert KMS_REQUESTS == tuple(one for found in decoded for one in found.kms_requests)
+    assert {0} == {found.invalid for found in decoded}
+    assert len(json.dumps(RECORDS[0])) == decoded[0].inflated_bytes
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "expected"),
     [
-        (f"AWSLogs/{OWNER}/CloudTrail/{REGION}/2026/09/21/{NAME}", 1_789_992_300_000),
-        (f"my_20160101T0000Z_prefix/{NAME}", 1_789_992_300_000),
-        (NAME.removesuffix(".gz"), 1_789_992_300_000),
-        (NAME + "\n", 1_789_992_300_000),
-        (NAME.replace("20260921T1205Z", "20240229T2359Z"), 1_709_251_140_000),
-        (f"{NAME}/renamed.json.gz", None),
-        (NAME.replace("20260921T1205Z", "20260921T120500Z"), None),
-        (NAME.replace("20260921T1205Z", "20260921T1205"), None),
-        (NAME.replace("20260921T1205Z", "20260230T1205Z"), None),
-        (NAME.replace("20260921T1205Z", "20261321T1205Z"), None),
-        (NAME.replace("20260921T1205Z", "20260921T2405Z"), None),
-        (NAME.replace("20260921T1205Z", "00000921T1205Z"), None),
-        ("20260921T1205Z", None),
-        ("", None),
+        ({}, "112233445566", "112233445566"),
+        ({"recipientAccountId": None}, "112233445566", "112233445566"),
+        ({"recipientAccountId": "998877665544"}, "112233445566", "998877665544"),
+        ({"recipientAccountId": "998877665544"}, None, "998877665544"),
+        ({}, None, "(invalid)"),
     ],
 )
-def test_the_minute_of_delivery_is_in_the_name(key: str, expected: int | None) -> None:
+def test_the_envelopes_account_stands_in_for_the_records(
+    own: Record, given: str | None, expected: str
+) -> None:
     """
-    The file's name tells it, not the folders; a minute that never was is none.
+    EventBridge's copy of a record tells no recipient; its envelope does.
     """
-    assert expected == delivery_minute_ms(key)
+    told = api_call("PutFile", "tools")
+    del told["recipientAccountId"]
+    (found,) = decode_record(json.dumps(told | own).encode(), given).events
+
+    assert expected == found.repository.account_id
 
 
-def is_events_or_one_of_two_errors(body: bytes) -> None:
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b'"codecommit"', b"5", b"{", b'{"a":1}}', b"\xff", b"\0"]
+)
+def test_what_is_no_record_is_unreadable(body: bytes) -> None:
     """
-    Read a body. Anything but events or one of the two errors is raised here.
+    A message whose record cannot be read is left as a whole: it has no other.
     """
-    outcome(body)
+    with pytest.raises(UnreadableMessage):
+        decode_record(body, "112233445566")
 
 
-@quickly
-@given(st.binary(max_size=500))
-def test_any_bytes_are_events_or_an_error(body: bytes) -> None:
+def test_a_record_that_is_too_deep_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Nothing else comes of any bytes, as they stand or with the first bytes of gzip.
+    One that could be read, but not any further, is left as well.
     """
-    is_events_or_one_of_two_errors(body)
-    is_events_or_one_of_two_errors(WHOLE[:10] + body)
-    is_events_or_one_of_two_errors(gzip.compress(body, compresslevel=1))
-    is_events_or_one_of_two_errors(b'{"Records":["codecommit",%s]}' % body)
 
+    def give_up(_: Record) -> Event:
+        raise RecursionError
 
-@quickly
-@given(json_values)
-def test_any_json_is_events_or_an_error(value: Any) -> None:
-    """
-    JSON of any shape is a log file or not; there is nothing else it could be.
-    """
-    is_events_or_one_of_two_errors(json.dumps(value).encode())
-    is_events_or_one_of_two_errors(json.dumps({"Records": value, "of": "codecommit"}).encode())
+    monkeypatch.setattr(cloudtrail, "event", give_up)
 
-
-@quickly
-@given(st.lists(json_values, max_size=4), st.integers(0, 4))
-def test_a_good_record_counts_among_any_others(others: list[Any], place: int) -> None:
-    """
-    Whatever else is in the list, the event of a whole record is found.
-    """
-    records = [*others[:place], json.loads(GOOD), *others[place:]]
-
-    assert event(json.loads(GOOD)) in read(json.dumps({"Records": records}).encode()).events
+    with pytest.raises(UnreadableMessage, match="too deep"):
+        decode_record(GOOD.encode(), None)
+    assert (0, 2) == (len(read(file_of(GOOD, GOOD)).events), read(file_of(GOOD, GOOD)).invalid)
 
 
 @quickly
@@ -537,32 +686,20 @@ def test_any_letters_may_be_escapes(places: set[int]) -> None:
     assert EVENTS == read(body).events
 
 
-@pytest.mark.parametrize(
-    "damaged",
-    [
-        lambda body, place, byte: body[:place] + bytes([byte]) + body[place + 1 :],
-        lambda body, place, byte: body[:place] + bytes([byte]) + body[place:],
-        lambda body, place, _: body[:place] + body[place + 1 :],
-        lambda body, place, _: body[:place],
-        lambda body, place, byte: body[:place] + body[place + byte :],
-    ],
-    ids=["changed", "inserted", "left out", "cut", "torn"],
-)
 @settings(quickly, max_examples=200)
 @given(
     body=st.sampled_from([WHOLE, COMPRESSED["stored"], COMPRESSED["several members"]]),
     place=st.integers(0, len(COMPRESSED["stored"])),
-    byte=st.integers(0, 255),
+    size=st.integers(1, 255),
 )
-def test_damage_never_half_counts(
-    damaged: Callable[[bytes, int, int], bytes], body: bytes, place: int, byte: int
-) -> None:
+def test_a_torn_file_never_half_counts(body: bytes, place: int, size: int) -> None:
     """
-    A damaged file has the events of the whole one, or none and an error.
+    A file that lacks a part in the middle has the events of the whole one, or is malformed.
     """
-    found = outcome(damaged(body, place % len(body), byte))
+    place %= len(body)
+    found = outcome(body[:place] + body[place + size :])
 
-    assert found in (EVENTS, MalformedLogFile, OversizedLogFile)
+    assert found in (EVENTS, MalformedLogFile)
 
 
 def test_a_cut_plain_file_is_malformed_whatever_it_names() -> None:
@@ -571,3 +708,51 @@ def test_a_cut_plain_file_is_malformed_whatever_it_names() -> None:
     """
     with pytest.raises(MalformedLogFile):
         decode(b'{"Records":[{"eventSource":"ec2.amazonaws.com","x":{}}', inflated_bytes_max=1000)
+
+
+def test_a_record_larger_than_any_of_cloudtrails_is_invalid() -> None:
+    """
+    Read, it would take many times its size; the others of its file count.
+    """
+    references = [{"ref": "refs/heads/a"}] * 60_000
+    large = record("GitPush", requestParameters={"references": references})
+    decoded = decode(
+        log_file(text(large, api_call("PutFile", "tools"))), inflated_bytes_max=10 * CAP
+    )
+
+    assert (1, 1) == (len(decoded.events), decoded.invalid)
+
+
+def test_more_records_than_any_file_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What would fill the memory with events is no log file of CloudTrail's.
+    """
+    monkeypatch.setattr(cloudtrail, "_RECORDS_MAX", 2)
+    three = [api_call("PutFile", "tools") for _ in range(3)]
+
+    assert 2 == len(decode(log_file(text(*three[:2])), inflated_bytes_max=CAP).events)
+    with pytest.raises(OversizedLogFile, match="more than 2 records"):
+        decode(log_file(text(*three)), inflated_bytes_max=CAP)
+
+
+@pytest.mark.parametrize("odd", [r'"\ud800"', "1"], ids=["read apart", "read at once"])
+def test_a_record_too_large_to_be_read_is_not_built(odd: str) -> None:
+    """
+    Neither on the quick road nor on the slow one does it take many times its size.
+    """
+    many = "[" + ",".join(["{}"] * 400_000) + "]"
+    large = '{"eventSource":"codecommit.amazonaws.com","x":' + many + "}"
+    body = gzip.compress(file_of(GOOD, large, odd), compresslevel=1)
+
+    assert (event(json.loads(GOOD)),) == outcome(body, cap=32 * MIB)
+    assert most_held(body) < 16 * MIB
+
+
+def test_what_is_around_the_records_is_bounded() -> None:
+    """
+    A file that is mostly something else is none.
+    """
+    many = "[" + ",".join(["{}"] * MIB) + "]"
+    around = '{"Records":[' + GOOD + ',"\\ud800"],"x":' + many + "}"
+    with pytest.raises(MalformedLogFile, match="bytes around its Records"):
+        read(gzip.compress(around.encode(), compresslevel=1), cap=32 * MIB)

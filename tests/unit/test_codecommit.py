@@ -14,13 +14,16 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from exporter.codecommit import (
-    INVALID,
     Event,
+    IdKind,
+    PullRequestStep,
     Reference,
     Repository,
+    Subject,
     event,
     is_codecommit_event,
 )
+from exporter.fields import INVALID
 from tests.records import (
     OWNER,
     PERSONAL,
@@ -704,6 +707,319 @@ def test_a_record_shows_a_repository_where_it_lives() -> None:
 
 
 @pytest.mark.parametrize(
+    "odd",
+    [
+        "arn:aws:codecommit:\ud800:210987654321:tools",
+        "arn:aws:codecommit:EU-CENTRAL-1:210987654321:tools",
+        "arn:aws:codecommit::210987654321:tools",
+        "arn:aws:codecommit:eu-central-1:2109:tools",
+        "arn:aws:codecommit:eu-central-1:\ud800:tools",
+        "arn:aws:codecommit:eu-central-1:210987654321:",
+        "arn:aws:codecommit:eu-central-1:210987654321:no/name",
+    ],
+)
+def test_only_a_bounded_arn_shows_a_repository(odd: str) -> None:
+    """
+    What can be in no label is kept nowhere.
+    """
+    failed = record("GetBranch", errorCode="AccessDenied", resources=[{"ARN": odd}])
+
+    assert set() == event(failed).shows
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (api_call("GetBranch", "tools"), True),
+        (api_call("GetBranch", "no such/name"), True),
+        (record("X", requestParameters={"repositoryNames": ["tools", "docs"]}), True),
+        (record("X", resources=[{"ARN": arn("tools")}]), True),
+        (denied("GetBranch", "tools"), True),
+        (api_call("GetBranch", ""), False),
+        (record("X", requestParameters={"repositoryName": ["tools"]}), False),
+        (record("X", requestParameters={"repositoryNames": []}), False),
+        (record("X", requestParameters={"pullRequestId": "27"}), False),
+        (record("ListRepositories"), False),
+    ],
+)
+def test_a_place_that_is_present_names(told: Record, expected: bool) -> None:
+    """
+    One name, several or an impossible one: there is a place, which decides.
+    """
+    assert expected is event(told).named
+
+
+def ids_of(told: Record) -> list[tuple[str, str]]:
+    """
+    The subjects of a record, all of which are where the record is.
+    """
+    subjects = event(told).subjects
+    repository = event(told).repository
+
+    assert {(subject.account_id, subject.aws_region) for subject in subjects} <= {repository[:2]}
+    return [(subject.kind, subject.id) for subject in subjects]
+
+
+EVERY_ID: Record = {
+    "requestParameters": {"pullRequestId": "1", "commentId": "c1", "inReplyTo": "c2"},
+    "responseElements": {
+        "pullRequestId": "2",
+        "pullRequest": {"pullRequestId": "3"},
+        "comment": {"commentId": "c3"},
+        "repositoryMetadata": {"repositoryId": "B"},
+        "repositoryId": "C",
+    },
+    "additionalEventData": {"repositoryId": "A"},
+}
+"""A record's fields with another id in each place for one."""
+
+
+def test_every_id_is_a_subject_in_the_order_of_look_up() -> None:
+    """
+    Pull requests, comments, repositories.
+    """
+    assert [
+        *((IdKind.PULL_REQUEST, one) for one in ("1", "2", "3")),
+        *((IdKind.COMMENT, one) for one in ("c1", "c2", "c3")),
+        *((IdKind.REPOSITORY, one) for one in ("A", "B", "C")),
+    ] == ids_of(record("X", **EVERY_ID))
+
+
+def test_an_id_that_is_told_twice_is_one_subject() -> None:
+    """
+    As text or as a number, in the request and in the answer.
+    """
+    told = record(
+        "X",
+        requestParameters={"pullRequestId": 27, "commentId": "c1", "inReplyTo": "c1"},
+        responseElements={
+            "pullRequestId": "27",
+            "pullRequest": {"pullRequestId": 27},
+            "comment": {"commentId": "c1"},
+        },
+    )
+
+    assert [(IdKind.PULL_REQUEST, "27"), (IdKind.COMMENT, "c1")] == ids_of(told)
+
+
+@pytest.mark.parametrize("odd", [None, "", "no id", 2.5, True, ["27"], {"id": "27"}], ids=repr)
+def test_an_odd_id_is_no_subject(odd: object) -> None:
+    """
+    Nor does it stand in the way of the others.
+    """
+    told = record(
+        "X",
+        requestParameters={"pullRequestId": odd, "commentId": odd, "inReplyTo": odd},
+        responseElements={
+            "pullRequestId": odd,
+            "pullRequest": {"pullRequestId": odd},
+            "comment": {"commentId": odd},
+            "repositoryMetadata": {"repositoryId": odd},
+            "repositoryId": odd,
+        },
+        additionalEventData={"repositoryId": "A"},
+    )
+
+    assert [(IdKind.REPOSITORY, "A")] == ids_of(told)
+
+
+def test_a_subject_is_where_its_repository_is() -> None:
+    """
+    In the account of the owner, also in the record that another account received.
+    """
+    told = api_call(
+        "X",
+        "tools",
+        recipientAccountId=OTHER,
+        resources=[{"ARN": arn("tools"), "accountId": OWNER}],
+        responseElements={"pullRequestId": "27"},
+    )
+
+    assert (Subject(IdKind.PULL_REQUEST, OWNER, REGION, "27"),) == event(told).subjects
+
+
+NEW_NAME = {"oldName": "tools", "newName": "better-tools"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"requestParameters": NEW_NAME}, "better-tools"),
+        ({"requestParameters": NEW_NAME | {"newName": "tools"}}, "tools"),
+        ({"requestParameters": NEW_NAME, "errorCode": "AccessDenied"}, ""),
+        ({"requestParameters": NEW_NAME | {"newName": "no such/name"}}, ""),
+        ({"requestParameters": NEW_NAME | {"newName": 27}}, ""),
+        ({"requestParameters": NEW_NAME | {"oldName": "no such/name"}}, ""),
+        ({"requestParameters": NEW_NAME | {"oldName": ""}}, ""),
+        ({"requestParameters": {"newName": "better-tools"}}, ""),
+        ({"requestParameters": None}, ""),
+    ],
+    ids=repr,
+)
+def test_a_rename_tells_both_names(fields: Record, expected: str) -> None:
+    """
+    Of one repository from a name to a name, and only where that succeeded.
+    """
+    assert expected == event(record("UpdateRepositoryName", **fields)).renamed_to
+    assert "" == event(record("X", **fields)).renamed_to
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (api_call("DeleteRepository", "tools", responseElements=DELETED), "0a1b"),
+        (record("DeleteRepository", responseElements=DELETED), "0a1b"),
+        (api_call("DeleteRepository", "tools", responseElements={}), ""),
+        (api_call("DeleteRepository", "tools", responseElements={"repositoryId": "no id"}), ""),
+        (
+            api_call("DeleteRepository", "tools", responseElements=DELETED, errorCode="Denied"),
+            "",
+        ),
+        (api_call("UpdateRepositoryEncryptionKey", "tools", responseElements=DELETED), ""),
+        (api_call("deleterepository", "tools", responseElements=DELETED), ""),
+    ],
+)
+def test_a_deletion_tells_what_is_gone(told: Record, expected: str) -> None:
+    """
+    The id in its answer, without which nothing was there.
+    """
+    assert expected == event(told).deleted_id
+
+
+@pytest.mark.parametrize(
+    ("action", "request_parameters", "expected"),
+    [
+        ("CreatePullRequest", {}, "created"),
+        ("MergePullRequestByFastForward", {}, "merged"),
+        ("MergePullRequestBySquash", {}, "merged"),
+        ("MergePullRequestByThreeWay", {}, "merged"),
+        ("UpdatePullRequestStatus", {"pullRequestStatus": "CLOSED"}, "closed"),
+        ("UpdatePullRequestStatus", {"pullRequestStatus": "OPEN"}, "reopened"),
+        ("UpdatePullRequestStatus", {"pullRequestStatus": "open"}, None),
+        ("UpdatePullRequestStatus", {"pullRequestStatus": ["OPEN"]}, None),
+        ("UpdatePullRequestStatus", {"approvalState": "CLOSED"}, None),
+        ("UpdatePullRequestStatus", None, None),
+        ("UpdatePullRequestApprovalState", {"approvalState": "APPROVE"}, "approved"),
+        ("UpdatePullRequestApprovalState", {"approvalState": "REVOKE"}, "approval_revoked"),
+        ("UpdatePullRequestApprovalState", {"approvalState": "OVERRIDE"}, None),
+        ("UpdatePullRequestApprovalState", "APPROVE", None),
+        ("OverridePullRequestApprovalRules", {"overrideStatus": "OVERRIDE"}, "overridden"),
+        ("OverridePullRequestApprovalRules", {"overrideStatus": "REVOKE"}, None),
+        ("PostCommentForPullRequest", {}, "commented"),
+        ("PostCommentReply", {}, "commented"),
+        ("PostCommentForComparedCommit", {}, None),
+        ("MergeBranchesBySquash", {}, None),
+        ("UpdatePullRequestTitle", {}, None),
+        ("CLOSED", {}, None),
+        ("", {}, None),
+        (None, {}, None),
+        (["CreatePullRequest"], {}, None),
+    ],
+    ids=repr,
+)
+def test_an_action_is_a_step_of_a_pull_request(
+    action: Any, request_parameters: object, expected: str | None
+) -> None:
+    """
+    By its name or by what it is asked for; a failed one is none.
+    """
+    told = record(action, requestParameters=request_parameters)
+
+    assert expected == event(told).pull_request_step
+    assert None is event(told | {"errorCode": "AccessDenied"}).pull_request_step
+
+
+def test_there_is_an_action_for_each_step() -> None:
+    """
+    Eight steps, in the words that the page shows.
+    """
+    assert [
+        "created",
+        "merged",
+        "closed",
+        "reopened",
+        "approved",
+        "approval_revoked",
+        "overridden",
+        "commented",
+    ] == list(PullRequestStep)
+
+
+LONG_TERM, TEMPORARY = {"accessKeyId": "AKIAEXAMPLE"}, {"accessKeyId": "ASIAEXAMPLE"}
+BY_SERVICE = {"invokedBy": "codepipeline.amazonaws.com"}
+
+
+@pytest.mark.parametrize(
+    ("identity", "expected"),
+    [
+        ({"type": "Root"}, ("Root", "root")),
+        ({"type": "Root"} | LONG_TERM, ("Root", "root")),
+        ({"type": "Root"} | TEMPORARY, ("Root", "root")),
+        ({"type": "AWSService"} | BY_SERVICE, ("AWSService", "aws_service")),
+        ({"type": "AWSService"}, ("AWSService", "aws_service")),
+        ({"type": "AWSService"} | TEMPORARY, ("AWSService", "aws_service")),
+        (BY_SERVICE, (INVALID, "aws_service")),
+        (BY_SERVICE | TEMPORARY, (INVALID, "aws_service")),
+        ({"type": "IAMUser"} | LONG_TERM, ("IAMUser", "long_term")),
+        ({"type": "IAMUser"} | TEMPORARY, ("IAMUser", "temporary")),
+        ({"type": "IAMUser"}, ("IAMUser", "long_term")),
+        ({"type": "IAMUser", "accessKeyId": ""}, ("IAMUser", "long_term")),
+        ({"type": "IAMUser", "accessKeyId": ["ASIAEXAMPLE"]}, ("IAMUser", "long_term")),
+        ({"type": "IAMUser"} | BY_SERVICE, ("IAMUser", "long_term")),
+        ({"type": "AssumedRole"} | TEMPORARY, ("AssumedRole", "temporary")),
+        ({"type": "AssumedRole"} | LONG_TERM, ("AssumedRole", "long_term")),
+        ({"type": "AssumedRole"} | BY_SERVICE, ("AssumedRole", "temporary")),
+        ({"type": "Role"}, ("Role", "temporary")),
+        ({"type": "FederatedUser"}, ("FederatedUser", "temporary")),
+        ({"type": "SAMLUser"}, ("SAMLUser", "temporary")),
+        ({"type": "WebIdentityUser"}, ("WebIdentityUser", "temporary")),
+        ({"type": "IdentityCenterUser"}, ("IdentityCenterUser", "temporary")),
+        ({"type": "AWSAccount"}, ("AWSAccount", "unknown")),
+        ({"type": "AWSAccount"} | LONG_TERM, ("AWSAccount", "long_term")),
+        ({"type": "AWSAccount"} | TEMPORARY, ("AWSAccount", "temporary")),
+        ({"type": "Unknown"}, ("Unknown", "unknown")),
+        ({"type": "Unknown"} | BY_SERVICE, ("Unknown", "unknown")),
+        ({"type": "root"}, ("root", "unknown")),
+        ({"type": "NotYetDocumented"}, ("NotYetDocumented", "unknown")),
+        ({"type": "not/allowed"}, (INVALID, "unknown")),
+        ({"type": "t" * 65}, (INVALID, "unknown")),
+        ({"type": 5}, (INVALID, "unknown")),
+        ({"type": ["Root"]}, (INVALID, "unknown")),
+        ({"accessKeyId": "akiaexample"}, (INVALID, "unknown")),
+        (LONG_TERM, (INVALID, "long_term")),
+        (TEMPORARY, (INVALID, "temporary")),
+        ({"invokedBy": ""}, (INVALID, "unknown")),
+        ({"invokedBy": ["codepipeline.amazonaws.com"]}, (INVALID, "unknown")),
+        ({}, (INVALID, "unknown")),
+        (None, (INVALID, "unknown")),
+        ("Root", (INVALID, "unknown")),
+        ([{"type": "Root"}], (INVALID, "unknown")),
+    ],
+    ids=repr,
+)
+def test_a_caller_is_of_a_kind(identity: object, expected: tuple[str, str]) -> None:
+    """
+    The type as it stands, and the first kind of credentials that fits.
+    """
+    assert expected == event(record("X", userIdentity=identity)).caller
+
+
+def test_a_record_without_an_identity_has_a_caller_of_no_kind() -> None:
+    told = record("X")
+    del told["userIdentity"]
+
+    assert (INVALID, "unknown") == event(told).caller
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [("PostCommentReply", True), ("PostCommentForPullRequest", False), (None, False)],
+)
+def test_a_reply_is_told_by_its_action(action: Any, expected: bool) -> None:
+    assert expected is event(record(action)).is_reply
+
+
+@pytest.mark.parametrize(
     "told",
     [push("tools", "refs/heads/secret-plan"), denied("PutFile", "tools"), *documentation_samples()],
     ids=lambda told: told["eventName"],
@@ -744,11 +1060,19 @@ def out_of_bounds(told: Event) -> list[str]:
     """
     Which labels of an event are not what the page of metrics promises.
     """
+    places: list[Repository | Subject] = [told.repository, *told.shows, *told.subjects]
     bounds = {
-        r"[0-9]{12}|\(invalid\)": [told.repository.account_id],
-        r"[a-z0-9-]{1,32}|\(invalid\)": [told.repository.aws_region],
-        r"[A-Za-z0-9_.-]{0,100}": [told.repository.name, *(shown.name for shown in told.shows)],
-        r"[A-Za-z0-9_.:-]{1,64}|\(invalid\)": [told.action],
+        r"[0-9]{12}|\(invalid\)": [one.account_id for one in places],
+        r"[a-z0-9-]{1,32}|\(invalid\)": [one.aws_region for one in places],
+        r"[A-Za-z0-9_.-]{0,100}": [
+            told.repository.name,
+            told.renamed_to,
+            *(shown.name for shown in told.shows),
+        ],
+        r"[A-Za-z0-9:_.-]{1,128}": [one.id for one in told.subjects],
+        r"[A-Za-z0-9:_.-]{0,128}": [told.deleted_id],
+        "root|long_term|temporary|aws_service|unknown": [told.caller.credentials],
+        r"[A-Za-z0-9_.:-]{1,64}|\(invalid\)": [told.action, told.caller.identity_type],
         r"[A-Za-z0-9_.:-]{0,64}|\(invalid\)": [told.error_code],
         r"[A-Za-z0-9]{0,16}|\(invalid\)": [told.protocol],
         "true|false|": [told.data_transferred],
@@ -770,6 +1094,9 @@ WHOLE_RECORDS = (
     denied("PutFile", "tools") | {"sharedEventID": SHARED_ID},
     filled(dict.fromkeys(PLACES, "tools")),
     record("UpdateRepositoryName", requestParameters={"oldName": "tools", "newName": "other"}),
+    record("PostCommentReply", **EVERY_ID),
+    record("UpdatePullRequestStatus", requestParameters={"pullRequestStatus": "CLOSED"}),
+    api_call("DeleteRepository", "tools", responseElements=DELETED),
 )
 FIELDS = [(told, path) for told in WHOLE_RECORDS for path in paths(told)]
 

@@ -26,7 +26,10 @@ from exporter.values import (
     AllowedBucket,
     LedgerUrl,
     ListenAddress,
+    is_bucket_name,
+    read_account_id,
     read_bytes,
+    read_count,
     read_integer,
     read_path,
     read_queue_url,
@@ -200,6 +203,11 @@ def test_allowed_bucket(text: str, bucket: AllowedBucket) -> None:
         ("logs--ol-s3", "names an access point or a special kind"),
         ("logs--euc1-az1--x-s3", "names an access point or a special kind"),
         ("mfzwi23gnjvgw.mrap", "names an access point or a special kind"),
+        ("logs--euc1-az1--xa-s3", "names an access point or a special kind"),
+        ("logs-o01ac5d28a6a232904--op-s3", "names an access point or a special kind"),
+        ("logs--table-s3", "names an access point or a special kind"),
+        ("trail.s3.eu-central-1.amazonaws.com", "is no bucket's name"),
+        ("trail.s3.cn-north-1.amazonaws.com.cn", "is no bucket's name"),
         ("trail=", "is no account id; write trail=123456789012"),
         ("trail=12345678901", "is no account id; write trail=123456789012"),
         ("trail=111122223333=1", "is no account id; write trail=123456789012"),
@@ -211,6 +219,19 @@ def test_wrong_bucket(text: str, said: str) -> None:
     """
     with pytest.raises(ValueError, match=said):
         AllowedBucket.read(text)
+
+
+@given(st.from_regex(r"[a-z0-9.-]{1,70}", fullmatch=True))
+def test_allowed_buckets_are_buckets(text: str) -> None:
+    """
+    What may be allowed by name and what may be read anyway are told by the same rules.
+    """
+    try:
+        AllowedBucket.read(text)
+    except ValueError:
+        assert not is_bucket_name(text)
+    else:
+        assert is_bucket_name(text)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +319,8 @@ def test_other_values() -> None:
     """
     Rates are above 0, seeds are whole, switches are on or off in YAML's words too.
     """
-    assert (0.5, -7) == (read_rate("0.5"), read_integer("-7"))
+    assert (0.5, -7, 7) == (read_rate("0.5"), read_integer("-7"), read_count("7"))
+    assert "012345678901" == read_account_id("012345678901")
     assert [True] * 4 == [read_switch(text) for text in ("true", "True", "yes", "1")]
     assert [False] * 4 == [read_switch(text) for text in ("false", "no", "off", "0")]
     assert Path.home() / "state" == read_path("~/state")
@@ -311,6 +333,12 @@ def test_other_values() -> None:
         (read_rate, "nan", "is no number above 0; write 2 or 0.5"),
         (read_rate, "1e400", "is no number above 0; write 2 or 0.5"),
         (read_integer, "1.0", "is no whole number; write 1, for example"),
+        (read_count, "", "is no whole number above 0; write 10000, for example"),
+        (read_count, "0", "is no whole number above 0; write 10000, for example"),
+        (read_count, "-1", "is no whole number above 0; write 10000, for example"),
+        (read_count, "1e4", "is no whole number above 0; write 10000, for example"),
+        (read_account_id, "12345678901", "is no account id; write 123456789012 (12 digits)"),
+        (read_account_id, "1234-5678-9012", "is no account id; write 123456789012 (12 digits)"),
         (read_switch, "maybe", "is neither on nor off; write true or false"),
         (read_path, "", "is no path; write /var/lib/codecommit-exporter, for example"),
         (read_seconds_above_zero, "0s", "is no time at all; write 500ms, 90s, 1h or 90d"),
@@ -330,7 +358,9 @@ def test_other_wrong_values(read: Callable[[str], object], text: str, said: str)
     text=st.text(),
     read=st.sampled_from(
         [
+            read_account_id,
             read_bytes,
+            read_count,
             read_integer,
             read_path,
             read_queue_url,
@@ -366,7 +396,10 @@ def test_defaults_of_serve(tmp_path: Path) -> None:
     settings = serve_settings(state__directory=str(tmp_path))
 
     assert (QUEUE,) == settings.sqs.queue_url
+    assert not settings.sqs.accept_inline_events
     assert (AllowedBucket("trail", ""),) == settings.s3.allowed_bucket
+    assert not settings.s3.allow_any_bucket
+    assert settings.s3.expected_bucket_owner is None
     assert (64 << 20, 512 << 20) == (
         settings.s3.max_compressed_bytes,
         settings.s3.max_inflated_bytes,
@@ -374,11 +407,26 @@ def test_defaults_of_serve(tmp_path: Path) -> None:
     assert tmp_path / "ledger.db" == settings.ledger_file
     assert 7_776_000.0 == settings.ledger.dedupe_window
     assert 120.0 == settings.metrics.new_series_hold
+    assert (10_000, 200_000) == (settings.metrics.max_repositories, settings.metrics.max_series)
+    assert 0.0 == settings.metrics.retire_after
     assert 0.0 == settings.reconcile.interval
     assert (ListenAddress("", 10112),) == settings.web.listen_address
     assert 25.0 == settings.shutdown.grace
     assert ("info", "logfmt") == (settings.log.level, settings.log.format)
     assert settings.config.file is None
+
+
+def test_any_bucket_needs_no_name() -> None:
+    """
+    Where any bucket may be read none needs to be named, but may be, for its owner's sake.
+    """
+    flags = {"sqs.queue-url": [QUEUE], "s3.allow-any-bucket": "true"}
+    owner = {"CODECOMMIT_EXPORTER_S3_EXPECTED_BUCKET_OWNER": "012345678901"}
+    any_bucket = read_settings(ServeSettings, flags, owner).s3
+    both = serve_settings(s3__allow_any_bucket="true").s3
+
+    assert ((), "012345678901") == (any_bucket.allowed_bucket, any_bucket.expected_bucket_owner)
+    assert (AllowedBucket("trail"),) == both.allowed_bucket
 
 
 def test_defaults_of_demo() -> None:
@@ -718,15 +766,16 @@ def test_a_choice_is_spelt_out() -> None:
             ),
         ),
         (
-            {"sqs.queue-url": [QUEUE]},
+            {"sqs.queue-url": [QUEUE], "s3.allow-any-bucket": "no"},
             (
-                "--s3.allowed-bucket is missing; write --s3.allowed-bucket "
-                "my-trail-bucket=123456789012 or set CODECOMMIT_EXPORTER_S3_ALLOWED_BUCKET"
+                "--s3.allowed-bucket is missing (required unless --s3.allow-any-bucket); write "
+                "--s3.allowed-bucket my-trail-bucket=123456789012 or set "
+                "CODECOMMIT_EXPORTER_S3_ALLOWED_BUCKET"
             ),
         ),
     ],
 )
-def test_missing(flags: dict[str, list[str]], said: str) -> None:
+def test_missing(flags: dict[str, Any], said: str) -> None:
     """
     What is missing is named with what to write.
     """
@@ -759,6 +808,7 @@ def test_missing_path() -> None:
             '"one" is given twice; write it once',
         ),
         ({"sqs__queue_url": [""]}, "is empty; write at least one value"),
+        ({"s3__allowed_bucket": [""]}, "--s3.allowed-bucket: is empty; write at least one value"),
         ({"web__listen_address": [":1,2"]}, '"2" is no address to listen on; write :10112'),
     ],
 )
@@ -794,6 +844,16 @@ def test_names() -> None:
     assert ("SIZE", "512MiB") == (option.metavar, option.default)
 
 
+def test_what_can_be_missing_comes_first() -> None:
+    """
+    A reader of ``--help`` meets queue and bucket before what can be left as it is.
+    """
+    needed = [option.name for option in options(ServeSettings) if option.example]
+    first = {option.section: option.name for option in reversed(options(ServeSettings))}
+
+    assert ["sqs.queue-url", "s3.allowed-bucket"] == needed == [first["sqs"], first["s3"]]
+
+
 def test_variables_differ() -> None:
     """
     No two options of a command share a variable, dots and hyphens being one there.
@@ -802,3 +862,19 @@ def test_variables_differ() -> None:
         variables = [option.variable for option in options(kind)]
 
         assert len(variables) == len(set(variables))
+
+
+def test_series_retire_after_their_hold() -> None:
+    """
+    What is hidden before its value was sure to be seen would never be counted by anybody.
+    """
+    assert (
+        "--metrics.retire-after: is shorter than --metrics.new-series-hold; write 90d, for example"
+    ) == complaint(metrics__retire_after="119s")
+    assert 120 == serve_settings(metrics__retire_after="2m").metrics.retire_after
+    assert (
+        1
+        == serve_settings(
+            metrics__retire_after="1s", metrics__new_series_hold="0s"
+        ).metrics.retire_after
+    )

@@ -36,6 +36,8 @@ def test_names_kinds_labels_and_buckets_are_fixed() -> None:
     """
     delivery = (60, 120, 300, 600, 900, 1800, 3600, 86400)
     references = (1, 2, 5, 10, 50, 100)
+    hour, day = 3600, 86400
+    open_for = (hour, 4 * hour, day, 3 * day, 7 * day, 14 * day, 30 * day, 90 * day)
     expected = {
         "codecommit_events_total": ("counter", EVENT, ()),
         "codecommit_event_delivery_seconds": ("histogram", EVENT, delivery),
@@ -43,8 +45,17 @@ def test_names_kinds_labels_and_buckets_are_fixed() -> None:
         "codecommit_pushes_total": ("counter", (*REPO, "protocol"), ()),
         "codecommit_push_references": ("histogram", (*REPO, "protocol"), references),
         "codecommit_reference_updates_total": ("counter", (*REPO, "ref_type", "change"), ()),
+        "codecommit_pull_request_events_total": ("counter", (*REPO, "event"), ()),
+        "codecommit_pull_request_open_seconds": ("histogram", (*REPO, "outcome"), open_for),
+        "codecommit_caller_events_total": (
+            "counter",
+            (*REPO, "identity_type", "credentials"),
+            (),
+        ),
+        "codecommit_kms_requests_total": ("counter", (*REPO, "action", "error_code"), ()),
         "codecommit_last_event_timestamp_seconds": ("gauge", (*REPO, "action"), ()),
         "codecommit_last_push_timestamp_seconds": ("gauge", REPO, ()),
+        "codecommit_repository_info": ("gauge", (*REPO, "repository_id"), ()),
     }
 
     assert expected == {

@@ -8,21 +8,26 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge, Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from exporter.codecommit import Repository
 from exporter.families import (
     EVENT_DELIVERY,
     EVENTS,
     FAMILIES,
+    FAMILY,
     LAST_EVENT,
     LAST_PUSH,
     PUSH_REFERENCES,
     PUSHES,
+    REPOSITORY_INFO,
     Family,
     Kind,
     Series,
     SeriesState,
     Total,
 )
-from exporter.metrics import Holds, LedgerCollector, SeriesStates, held, page
+from exporter.knowledge import Known
+from exporter.metrics import Holds, LedgerCollector, SeriesStates, View, held, page
+from exporter.retirement import Retirement
 from exporter.telemetry import Telemetry
 from tests.processes import OPENMETRICS, TEXT, Page
 
@@ -64,12 +69,30 @@ HTTPS push count as one.
 # HELP codecommit_reference_updates_total References named by pushes, by their type and by what \
 happened to them.
 # TYPE codecommit_reference_updates_total counter
+# HELP codecommit_pull_request_events_total What happened to pull requests: created, merged, \
+closed, reopened, approved, approval_revoked, overridden (approval rules), commented; successful \
+requests only.
+# TYPE codecommit_pull_request_events_total counter
+# HELP codecommit_pull_request_open_seconds Time from the creation of a pull request to its end, \
+by outcome (merged, closed); only of those whose creation has been counted.
+# TYPE codecommit_pull_request_open_seconds histogram
+# HELP codecommit_caller_events_total CodeCommit events by what kind of caller made the request \
+(identity_type is CloudTrail's) and with what kind of credentials: root, long_term, temporary, \
+aws_service, unknown.
+# TYPE codecommit_caller_events_total counter
+# HELP codecommit_kms_requests_total Requests to AWS KMS that CodeCommit made for a repository's \
+data, failed ones included (error_code is empty for the others); no part of \
+codecommit_events_total.
+# TYPE codecommit_kms_requests_total counter
 # HELP codecommit_last_event_timestamp_seconds Time of the newest CodeCommit event, in seconds \
 since 1970.
 # TYPE codecommit_last_event_timestamp_seconds gauge
 # HELP codecommit_last_push_timestamp_seconds Time of the newest push that moved data, in \
 seconds since 1970.
 # TYPE codecommit_last_push_timestamp_seconds gauge
+# HELP codecommit_repository_info Which id the repository of a name has, as the newest event \
+tells; always 1. Gone once the repository is deleted.
+# TYPE codecommit_repository_info gauge
 """
 
 WHERE = 'account_id="210987654321",aws_region="eu-central-1"'
@@ -142,13 +165,18 @@ ours 7.0
 
 def series(*, released: bool = True) -> SeriesStates:
     return {
-        one: SeriesState(total, 1_790_000_000_000, 1_790_000_120_000 if released else None)
+        one: SeriesState(
+            total,
+            1_790_000_000_000,
+            1_790_000_120_000 if released else None,
+            FAMILY[one.family].zero(),
+        )
         for one, total in TOTALS.items()
     }
 
 
 def text_of(states: SeriesStates, own: CollectorRegistry | None = None) -> str:
-    body, _ = page(own or CollectorRegistry(), states, TEXT)
+    body, _ = page(own or CollectorRegistry(), View(states, {}), TEXT)
     return body.decode()
 
 
@@ -188,7 +216,7 @@ def test_the_openmetrics_page(own: CollectorRegistry) -> None:
     """
     The same samples under OpenMetrics' own rules, as prometheus_client's parser reads them.
     """
-    body, content_type = page(own, series(), OPENMETRICS)
+    body, content_type = page(own, View(series(), {}), OPENMETRICS)
     text = body.decode()
     families = {family.name: family for family in parse(text)}
     plain = Page(text_of(series(), own), TEXT)
@@ -212,7 +240,7 @@ def test_everything_there_is_makes_one_valid_page() -> None:
     """
     The ledger's families and all of the exporter's own are one OpenMetrics page.
     """
-    body, _ = page(Telemetry().registry, series(), OPENMETRICS)
+    body, _ = page(Telemetry().registry, View(series(), {}), OPENMETRICS)
     names = [family.name for family in parse(body.decode())]
 
     assert sorted(set(names)) == sorted(names)
@@ -235,7 +263,7 @@ def test_the_format_is_what_was_asked_for(accept: str, content_type: str) -> Non
     """
     OpenMetrics for those who accept it, the plain text format for everyone else.
     """
-    _, answered = page(CollectorRegistry(), {}, accept)
+    _, answered = page(CollectorRegistry(), View({}, {}), accept)
 
     assert answered.startswith(content_type)
 
@@ -280,12 +308,58 @@ def test_a_released_series_shows_its_value_beside_a_held_one() -> None:
     """
     other = Series(EVENTS.name, (*PULL[:2], "web", *PULL[3:]))
     states = dict(series())
-    states[other] = SeriesState(Total(9), 1_790_000_000_000, None)
+    states[other] = SeriesState(Total(9), 1_790_000_000_000, None, Total(0))
     mixed = Page(text_of(states), TEXT)
 
     assert 3 == mixed.value("codecommit_events_total", repository="tools")
     assert 0 == mixed.value("codecommit_events_total", repository="web")
     assert [other] == held(states)
+
+
+KNOWN = {
+    Repository(*REPOSITORY): Known(active_ms=1, repository_id="0a1b"),
+    Repository(*REPOSITORY[:2], "gone"): Known(active_ms=1),
+    Repository(*REPOSITORY[:2], "too-many"): Known(repository_id="2c3d"),
+}
+
+
+def test_a_repository_is_shown_with_its_id() -> None:
+    """
+    Names and ids are joined where both are known, and labels may name the repository.
+    """
+    body, _ = page(CollectorRegistry(), View({}, KNOWN), TEXT)
+    (sample,) = Page(body.decode(), TEXT).families[REPOSITORY_INFO.name].samples
+
+    assert 1 == sample.value
+    assert (*REPOSITORY, "0a1b") == tuple(sample.labels[one] for one in REPOSITORY_INFO.labels)
+
+
+def test_a_held_series_that_came_back_shows_what_it_showed() -> None:
+    """
+    A series that had left the page goes on from where it left, not from 0.
+    """
+    back = Series(PUSHES.name, PUSH)
+    shown = Page(text_of({back: SeriesState(Total(9), 0, None, Total(7))}), TEXT)
+
+    assert 7 == shown.value("codecommit_pushes_total")
+
+
+def test_series_of_retired_repositories_leave_the_view() -> None:
+    """
+    Retired repositories are gone with their series and ids; everything is there without retirement.
+    """
+    hour_ms = 3600 * 1000
+    view = View(series(), KNOWN)
+    now_ms = 1_790_000_120_000 + hour_ms
+    anonymous = Series(EVENTS.name, (*PULL[:2], "", *PULL[3:]))
+    states = {**series(), anonymous: SeriesState(Total(1), 0, 0, Total(0))}
+
+    assert view is view.without_retired(Retirement(), now_ms)
+    assert {anonymous} == set(
+        View(states, KNOWN).without_retired(Retirement(hour_ms), now_ms).series
+    )
+    assert [] == list(view.without_retired(Retirement(hour_ms), now_ms).repository_ids())
+    assert view == view.without_retired(Retirement(2 * now_ms), now_ms)
 
 
 def test_nothing_is_held_once_all_are_released() -> None:
@@ -301,9 +375,9 @@ def test_the_collector_describes_every_family() -> None:
     A second registration is noticed, since the families are named without being asked for.
     """
     registry = CollectorRegistry()
-    registry.register(LedgerCollector({}))
+    registry.register(LedgerCollector(View({}, {})))
     with pytest.raises(ValueError, match="Duplicated"):
-        registry.register(LedgerCollector({}))
+        registry.register(LedgerCollector(View({}, {})))
 
 
 def test_a_label_value_is_escaped() -> None:
@@ -311,7 +385,7 @@ def test_a_label_value_is_escaped() -> None:
     The page stays readable whatever a ledger of another version may hold.
     """
     odd = Series(LAST_EVENT.name, ("a\\b", 'c"d', "e\nf", "ü"))
-    parsed = Page(text_of({odd: SeriesState(Total(1000), 0, 0)}), TEXT)
+    parsed = Page(text_of({odd: SeriesState(Total(1000), 0, 0, Total(0))}), TEXT)
     (sample,) = parsed.families[LAST_EVENT.name].samples
 
     assert odd.labels == tuple(sample.labels[label] for label in LAST_EVENT.labels)

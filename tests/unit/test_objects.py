@@ -11,10 +11,13 @@ from aiohttp import ClientPayloadError
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError
 
 from exporter.aws import objects as module
-from exporter.aws.objects import Objects, Room
+from exporter.aws.objects import Buckets, Objects, Room
 from exporter.errors import (
+    BucketElsewhere,
     BucketMissing,
+    LogFileArchived,
     LogFileDenied,
+    LogFileLocked,
     LogFileMissing,
     LogFileUnavailable,
     OversizedLogFile,
@@ -22,9 +25,11 @@ from exporter.errors import (
     Transient,
 )
 from exporter.notifications import LogFile
+from exporter.values import AllowedBucket
 from tests.fakes import ACCOUNT, BUCKET, Edge, FakeS3, idle, keys_of, no_connection, refusal
 
 FILE = LogFile(BUCKET, "one")
+TRAIL_ONLY = Buckets([AllowedBucket(BUCKET)])
 
 
 @pytest.fixture
@@ -42,7 +47,7 @@ async def s3(edge: Edge) -> FakeS3:
 
 @pytest.fixture
 def objects(s3: FakeS3) -> Objects:
-    return Objects(s3, {BUCKET: None}, compressed_bytes_max=100)
+    return Objects(s3, TRAIL_ONLY, compressed_bytes_max=100)
 
 
 async def read(objects: Objects, log_file: LogFile) -> bytes:
@@ -98,9 +103,53 @@ async def test_another_bucket_causes_no_request(objects: Objects, edge: Edge, bu
     A bucket that is not allowed by exactly its name is refused unasked.
     """
     with pytest.raises(RefusedBucket, match="not allowed"):
+        objects.admit(LogFile(bucket, "one"))
+    with pytest.raises(RefusedBucket, match="not allowed"):
         await read(objects, LogFile(bucket, "one"))
 
     assert [] == edge.calls
+
+
+def test_an_allowed_bucket_is_admitted(objects: Objects, edge: Edge) -> None:
+    """
+    Whoever asks whether a file may be read learns it without a request.
+    """
+    objects.admit(FILE)
+
+    assert [] == edge.calls
+
+
+def test_any_bucket_is_any_general_purpose_bucket() -> None:
+    """
+    Where any bucket may be read, its name must still be one, and is not repeated otherwise.
+    """
+    buckets = Buckets([], any_bucket=True)
+    buckets.admit("another")
+    with pytest.raises(RefusedBucket, match="of 35 characters is not allowed") as caught:
+        buckets.admit("arn:aws:iam::1:user/wilhelmine.tell")
+
+    assert "wilhelmine" not in str(caught.value)
+
+
+def test_a_refused_bucket_is_named() -> None:
+    """
+    A name that any bucket may have identifies nobody.
+    """
+    with pytest.raises(RefusedBucket, match="bucket another is not allowed"):
+        TRAIL_ONLY.admit("another")
+
+
+def test_every_bucket_has_its_owner() -> None:
+    """
+    A bucket's own owner comes before that of all others.
+    """
+    allowed = [AllowedBucket("ours", "111122223333"), AllowedBucket("any")]
+    owned = Buckets(allowed, any_bucket=True, owner=ACCOUNT)
+    unowned = Buckets(allowed, any_bucket=True)
+    names = ("ours", "any", "other")
+
+    assert ["111122223333", ACCOUNT, ACCOUNT] == [owned.owner_of(name) for name in names]
+    assert ["111122223333", None, None] == [unowned.owner_of(name) for name in names]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +161,7 @@ async def test_the_expected_owner_is_sent(
     """
     A bucket of another owner than the configured one is not read from.
     """
-    objects = Objects(s3, {BUCKET: owner}, compressed_bytes_max=100)
+    objects = Objects(s3, Buckets([AllowedBucket(BUCKET, owner)]), compressed_bytes_max=100)
     if kind is None:
         assert b"the content" == await read(objects, FILE)
         assert await objects.check_bucket(BUCKET)
@@ -140,14 +189,38 @@ async def test_a_file_over_the_cap_is_refused_unread(
     assert 0 == s3.bodies_open
 
 
+@pytest.mark.parametrize("size", [0, 100, 101, 1000])
+async def test_a_file_of_unknown_size(objects: Objects, s3: FakeS3, edge: Edge, size: int) -> None:
+    """
+    Where S3 does not tell the size, no more is read than shows that it is too much.
+    """
+    s3.tells_sizes = False
+    s3.objects[BUCKET, "one"] = bytes(size)
+    if size <= 100:
+        assert bytes(size) == await read(objects, FILE)
+        return
+    with pytest.raises(
+        OversizedLogFile, match="s3://trail-logs/one has more than 100 bytes, the cap is 100"
+    ):
+        await read(objects, FILE)
+
+    assert 1 == len(keys_of(edge.calls, "read"))
+    assert 0 == s3.bodies_open
+
+
 @pytest.mark.parametrize(
     ("cause", "kind"),
     [
         (refusal("GetObject", "NoSuchKey", 404), LogFileMissing),
-        (refusal("GetObject", "NoSuchBucket", 404), LogFileMissing),
+        (refusal("GetObject", "NoSuchBucket", 404), BucketMissing),
         (refusal("GetObject", "AccessDenied", 403), LogFileDenied),
         (refusal("GetObject", "AllAccessDisabled", 403), LogFileDenied),
-        (refusal("GetObject", "InvalidObjectState", 403), LogFileDenied),
+        (refusal("GetObject", "InvalidObjectState", 403), LogFileArchived),
+        (refusal("GetObject", "KMS.DisabledException", 400), LogFileLocked),
+        (refusal("GetObject", "KMS.SomethingNewException", 400), LogFileLocked),
+        (refusal("GetObject", "KMS.ThrottlingException", 400), LogFileUnavailable),
+        (refusal("GetObject", "PermanentRedirect", 301), BucketElsewhere),
+        (refusal("GetObject", "ExpiredToken", 400), LogFileUnavailable),
         (refusal("GetObject", "SlowDown", 503), LogFileUnavailable),
         (refusal("GetObject", "SomethingNew", 418), LogFileUnavailable),
         (no_connection(), LogFileUnavailable),
@@ -236,7 +309,7 @@ async def test_files_in_hand_are_bounded_by_bytes(
     A body is not read before there is room for it, until its caller is done with it.
     """
     monkeypatch.setattr(module, "BYTES_IN_HAND_MAX", 35)
-    objects = Objects(s3, {BUCKET: None}, compressed_bytes_max=100)
+    objects = Objects(s3, TRAIL_ONLY, compressed_bytes_max=100)
     holders = Holders(objects)
     await holders.want("0", "1", "2", "3", "4")
     first = (list(holders.in_hand), len(keys_of(edge.calls, "read")))
@@ -268,7 +341,7 @@ async def test_a_cancelled_fetch_gives_its_hand_back(
     Whoever gives up, while waiting for room or for the body, leaves nothing occupied.
     """
     monkeypatch.setattr(module, "BYTES_IN_HAND_MAX", 10)
-    objects = Objects(s3, {BUCKET: None}, compressed_bytes_max=100)
+    objects = Objects(s3, TRAIL_ONLY, compressed_bytes_max=100)
     gate = edge.close("read")
     tasks = [asyncio.create_task(read(objects, FILE)) for _ in range(40)]
     await idle()
@@ -390,7 +463,7 @@ async def test_a_bucket_that_is_not_there(s3: FakeS3) -> None:
     """
     A missing bucket is named, and may yet be made.
     """
-    objects = Objects(s3, {"missing": None}, compressed_bytes_max=100)
+    objects = Objects(s3, Buckets([AllowedBucket("missing")]), compressed_bytes_max=100)
     with pytest.raises(BucketMissing, match="bucket missing does not exist"):
         await objects.check_bucket("missing")
 
@@ -404,13 +477,23 @@ async def test_a_bucket_that_may_not_be_looked_at(objects: Objects, edge: Edge) 
     assert not await objects.check_bucket(BUCKET)
 
 
-@pytest.mark.parametrize("cause", [no_connection(), refusal("HeadBucket", "301", 301)])
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (no_connection(), LogFileUnavailable),
+        (refusal("HeadBucket", "400", 400), LogFileUnavailable),
+        (refusal("HeadBucket", "301", 301), BucketElsewhere),
+    ],
+    ids=["none", "400", "301"],
+)
 async def test_a_bucket_that_does_not_answer(
-    objects: Objects, edge: Edge, cause: Exception
+    objects: Objects, edge: Edge, cause: Exception, kind: type[LogFileUnavailable]
 ) -> None:
     """
-    No answer, or one of another Region, says nothing about the bucket.
+    No answer, or one of another Region, says nothing about whether the bucket is there.
     """
     edge.fail("head_bucket", cause)
-    with pytest.raises(LogFileUnavailable, match=BUCKET):
+    with pytest.raises(LogFileUnavailable, match=f"bucket {BUCKET}: ") as caught:
         await objects.check_bucket(BUCKET)
+
+    assert kind is type(caught.value)

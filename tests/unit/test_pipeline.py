@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import threading
+import time
 from itertools import count
 from pathlib import Path
 
@@ -16,20 +18,24 @@ from exporter import pipeline
 from exporter.cloudtrail import Decoded, decode
 from exporter.errors import (
     ForeignMessage,
+    InlineEvent,
     LedgerUnavailable,
     LogFileMissing,
     MalformedLogFile,
     OversizedLogFile,
     QueueUnavailable,
     RefusedBucket,
+    UnreadableMessage,
 )
+from exporter.families import EVENT_DELIVERY, Series
+from exporter.ledger.book import Policy
 from exporter.ledger.memory import MemoryLedger
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.notifications import LogFile
 from exporter.pipeline import Pipeline
 from tests import oracle
-from tests.fakes import BUCKET, Edge, Road, keys_of, no_connection
-from tests.records import api_call, git, push, push_pair, record
+from tests.fakes import BUCKET, Edge, Road, announcement, keys_of, no_connection
+from tests.records import OWNER, REGION, Record, api_call, git, push, push_pair, record
 
 NOTHING = oracle.count([])
 UNCUT = "the story's own end"
@@ -224,6 +230,132 @@ async def test_a_strangers_bucket_is_never_asked(road: Road) -> None:
     assert [message_id] == list(road.sqs.messages)
 
 
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        (f"AWSLogs/{OWNER}/CloudTrail-Digest/{REGION}/2026/09/21/digest.json.gz", "digest"),
+        (f"AWSLogs/{OWNER}/CloudTrail-Insight/{REGION}/2026/09/21/one.json.gz", "insight"),
+        (f"AWSLogs/{OWNER}/Config/ConfigWritabilityCheckFile", "config"),
+        (f"AWSLogs/{OWNER}/CloudTrail/", "marker"),
+        (f"AWSLogs/{OWNER}/vpcflowlogs/{REGION}/2026/09/21/one.log.gz", "other_service"),
+    ],
+)
+async def test_what_is_no_log_file_is_acknowledged_unread(road: Road, key: str, kind: str) -> None:
+    """
+    An object that is none by its key causes no request; its message is done with.
+    """
+    road.announce(key)
+    errors = await road.count_all()
+
+    assert [] == errors
+    assert {} == road.sqs.messages
+    assert [] == keys_of(road.edge.calls, "get_object")
+    assert 1 == road.told("log_files_total", outcome=kind)
+
+
+async def test_a_strangers_bucket_is_refused_whatever_the_key(road: Road) -> None:
+    """
+    Also what would be acknowledged is refused where the bucket is not allowed.
+    """
+    road.announce(f"AWSLogs/{OWNER}/CloudTrail-Digest/one.json.gz", bucket="strangers-logs")
+    (error,) = await road.count_all()
+
+    assert isinstance(error, RefusedBucket)
+    assert 1 == len(road.sqs.messages)
+    assert 0 == road.told("log_files_total", outcome="digest")
+
+
+def inline(told: Record) -> str:
+    """
+    A CloudTrail record in a message of EventBridge's, which says nothing of a recipient.
+    """
+    detail = {name: told[name] for name in told if name != "recipientAccountId"}
+    return json.dumps(
+        {
+            "version": "0",
+            "detail-type": "AWS API Call via CloudTrail",
+            "source": "aws.codecommit",
+            "account": OWNER,
+            "time": "2026-09-21T14:13:10Z",
+            "detail": detail,
+        }
+    )
+
+
+def accepting_inline_events(road: Road) -> Pipeline:
+    return Pipeline(
+        road.objects,
+        road.ledger,
+        road.telemetry,
+        inflated_bytes_max=10_000_000,
+        accept_inline_events=True,
+    )
+
+
+async def test_inline_events_are_left_unless_they_are_accepted(road: Road) -> None:
+    """
+    Whoever can send a message could invent an event, so nobody is believed by default.
+    """
+    road.sqs.send(inline(api_call("PutFile", "tools")))
+    (error,) = await road.count_all()
+    assert isinstance(error, InlineEvent)
+
+    assert NOTHING == road.totals
+    assert 1 == len(road.sqs.messages)
+
+
+async def test_an_inline_event_that_cannot_be_read_is_refused_once(road: Road) -> None:
+    """
+    It is no notification that was read, and its message is left.
+    """
+    road.sqs.send(inline({"number": 0}).replace("0}", "1" * 5000 + "}"))
+    (message,) = await road.queue.receive(1)
+    with pytest.raises(UnreadableMessage):
+        await accepting_inline_events(road).count(road.queue, message)
+
+    assert 0 == road.told("notifications_total", envelope="eventbridge_cloudtrail", outcome="read")
+
+
+async def test_an_inline_event_that_is_not_committed_is_told(
+    road: Road, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A ledger that fails leaves the message and a line in the log.
+    """
+    road.edge.fail("commit", LedgerUnavailable("the disk is full"))
+    road.sqs.send(inline(api_call("PutFile", "tools")))
+    (message,) = await road.queue.receive(1)
+    with pytest.raises(LedgerUnavailable):
+        await accepting_inline_events(road).count(road.queue, message)
+
+    assert "An inline event is not counted" in caplog.text
+    assert 1 == len(road.sqs.messages)
+
+
+async def test_an_accepted_inline_event_counts_once_with_its_log_file(road: Road) -> None:
+    """
+    The same event in a message and in a log file is one, delivered when the message was.
+    """
+    accepting = accepting_inline_events(road)
+    once = api_call("PutFile", "tools", eventTime="2026-09-21T14:13:00Z")
+    text = road.put("one", once)
+    for body in (
+        inline(once),
+        announcement("one"),
+        inline(record("RunInstances", eventSource="ec2")),
+    ):
+        road.sqs.send(body)
+        (message,) = await road.queue.receive(1)
+        await accepting.count(road.queue, message)
+    delivery = Series(EVENT_DELIVERY.name, (OWNER, REGION, "tools", "PutFile", "", ""))
+
+    assert oracle.count([text]) == road.totals
+    assert 10_000 == road.ledger.series[delivery].total.amount
+    assert 1 == road.told("events_counted_total", source="inline")
+    assert 0 == road.told("events_counted_total", source="queue")
+    assert {} == road.sqs.messages
+
+
 async def test_a_file_that_inflates_too_far_is_refused_by_name(road: Road) -> None:
     """
     An error of decoding tells which file it is about.
@@ -245,7 +377,7 @@ async def test_a_large_file_is_decoded_elsewhere(
     """
     A file decoded in a thread counts, and fails, like any other.
     """
-    monkeypatch.setattr(pipeline, "INLINE_BYTES_MAX", 10)
+    monkeypatch.setattr(pipeline, "AT_ONCE_BYTES_MAX", 10)
     text = road.put("one", push("tools", "refs/heads/main"))
     road.s3.objects[BUCKET, "two"] = gzip.compress(b"no log file, and longer than ten bytes")
     road.announce("one")
@@ -262,7 +394,7 @@ async def test_a_small_file_that_inflates_far_is_decoded_elsewhere(
     """
     A few bytes that become many do not hold up the event loop; they count all the same.
     """
-    monkeypatch.setattr(pipeline, "INLINE_INFLATED_BYTES_MAX", 10)
+    monkeypatch.setattr(pipeline, "AT_ONCE_INFLATED_BYTES_MAX", 10)
     threads: list[str] = []
 
     def watched(body: bytes, *, inflated_bytes_max: int) -> Decoded:
@@ -278,6 +410,16 @@ async def test_a_small_file_that_inflates_far_is_decoded_elsewhere(
     assert [] == list(errors)
     assert ["decode_0"] == threads
     assert oracle.count([text]) == road.totals
+
+
+def test_a_name_from_the_future_tells_no_delivery() -> None:
+    """
+    Neither does the minute in a log file's name, if a clock far ahead wrote it.
+    """
+    named = "AWSLogs/{0}/CloudTrail/{1}/9999/12/31/{0}_CloudTrail_{1}_99991231T2359Z_a.json.gz"
+    log_file = LogFile(BUCKET, named.format(OWNER, REGION))
+
+    assert pipeline._delivered_ms(log_file, 1_790_000_000_000) is None
 
 
 def test_an_announcement_from_the_future_tells_no_delivery() -> None:
@@ -313,6 +455,7 @@ async def test_what_the_story_costs_is_told(road: Road) -> None:
     """
     Bytes, records, events, stages and the newest delivery are the exporter's own metrics.
     """
+    road.clock.seconds = time.time()
     text = road.put("one", *push_pair("tools", "refs/heads/main"))
     road.announce("one")
     await road.count_all()
@@ -401,7 +544,7 @@ class CrashStory:
         return "".join(last_call), totals
 
     async def _road(self, edge: Edge) -> Road:
-        ledger = await SqliteLedger.open(self._path, window_seconds=90 * 86400, hold=False)
+        ledger = await SqliteLedger.open(self._path, window_seconds=90 * 86400, policy=Policy())
         return Road(ledger, edge=edge)
 
 

@@ -9,7 +9,7 @@ import asyncio
 import pytest
 from aiohttp import ServerDisconnectedError
 
-from exporter.aws.queue import Depth, Message, Queue
+from exporter.aws.queue import Depth, Message, Queue, queue_names
 from exporter.errors import QueueDenied, QueueMissing, QueueUnavailable
 from tests.fakes import (
     DEAD_LETTER_ARN,
@@ -31,7 +31,7 @@ async def sqs() -> FakeSqs:
 
 @pytest.fixture
 def queue(sqs: FakeSqs) -> Queue:
-    return Queue(sqs, QUEUE_URL)
+    return Queue(sqs, QUEUE_URL, QUEUE)
 
 
 async def test_a_message_is_received_as_sent(queue: Queue, sqs: FakeSqs) -> None:
@@ -241,7 +241,27 @@ def test_a_queue_is_called_by_its_last_name(url: str) -> None:
     """
     The name is the last part of the URL.
     """
-    assert QUEUE == Queue(None, url).name
+    assert [QUEUE] == queue_names([url])
+
+
+@pytest.mark.parametrize(
+    ("urls", "names"),
+    [
+        ([], []),
+        (["https://sqs.r/1/a", "https://sqs.r/1/b"], ["a", "b"]),
+        (["https://sqs.r/1/a", "https://sqs.r/2/a/"], ["1/a", "2/a"]),
+        (["https://sqs.r/1/a", "https://sqs.s/1/a"], ["sqs.r/1/a", "sqs.s/1/a"]),
+        (
+            ["https://sqs.r/1/a", "https://sqs.s/1/a", "https://sqs.s/1/b"],
+            ["sqs.r/1/a", "sqs.s/1/a", "sqs.s/1/b"],
+        ),
+    ],
+)
+def test_queues_of_one_name_are_told_apart(urls: list[str], names: list[str]) -> None:
+    """
+    As much of their URLs is added to the name as tells them apart, and no more.
+    """
+    assert names == queue_names(urls)
 
 
 @pytest.mark.parametrize("sent", [{}, {"Attributes": {}}, {"Attributes": {"SentTimestamp": "x"}}])
@@ -254,6 +274,6 @@ async def test_the_time_of_sending_may_be_missing(sent: dict[str, object]) -> No
         async def receive_message(self, **_: object) -> dict[str, object]:
             return {"Messages": [{"MessageId": "1", "Body": "b", "ReceiptHandle": "r", **sent}]}
 
-    (message,) = await Queue(Timeless(), QUEUE_URL).receive(1)
+    (message,) = await Queue(Timeless(), QUEUE_URL, QUEUE).receive(1)
 
     assert message.sent_ms is None

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 from aiobotocore.awsrequest import AioAWSResponse
-from botocore.exceptions import ClientError, EndpointConnectionError, NoRegionError
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    HTTPClientError,
+    InvalidRegionError,
+    NoRegionError,
+    ResponseStreamingError,
+)
 
 from exporter.aws.failures import described
 from exporter.aws.session import NO_ANSWER, OK, Session
@@ -62,6 +70,12 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "AWS_MAX_ATTEMPTS": "1",
     }.items():
         monkeypatch.setenv(name, value)
+
+
+async def no_sleep(_seconds: float) -> None:
+    """
+    What waits between two tries.
+    """
 
 
 async def ask(
@@ -125,6 +139,42 @@ async def test_a_missing_queue_has_two_codes(headers: Mapping[str, str], code: s
     assert isinstance(error, ClientError)
     assert code == described(error)[0]
     assert [("sqs", "GetQueueAttributes", code)] == told
+
+
+async def test_a_bucket_is_followed_to_its_region() -> None:
+    """
+    Where S3 names the bucket's Region, it is asked there: another host, another signature.
+    """
+    asked: list[tuple[str, str]] = []
+
+    def server(*, request: AWSPreparedRequest, **_: object) -> AioAWSResponse | None:
+        scope = str(request.headers["Authorization"]).split("/")[2]
+        asked.append((request.url, scope))
+        answer = answering(301, x_amz_bucket_region="eu-west-1")
+        return (answer if len(asked) == 1 else answering(200))()
+
+    told, error = await ask("s3", "head_bucket", server, Bucket="trail")
+
+    assert error is None
+    assert [
+        ("https://trail.s3.eu-central-1.amazonaws.com/", "eu-central-1"),
+        ("https://trail.s3.eu-west-1.amazonaws.com/", "eu-west-1"),
+    ] == asked
+    assert ["301", OK] == [code for _, _, code in told]
+
+
+async def test_every_try_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A request that the SDK makes again is told as often as it was made.
+    """
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    monkeypatch.setattr("asyncio.sleep", no_sleep)
+    busy = b"<Error><Code>SlowDown</Code><Message>wait</Message></Error>"
+    answers = iter([answering(503, busy), answering(200)])
+    told, error = await ask("s3", "head_bucket", lambda **_: next(answers)(), Bucket="trail")
+
+    assert error is None
+    assert ["SlowDown", OK] == [code for _, _, code in told]
 
 
 async def test_no_answer_is_told() -> None:
@@ -212,6 +262,32 @@ def test_an_answer_without_a_code_is_described() -> None:
     assert ("Unknown", "GetObject answered Unknown (HTTP 0)") == described(
         ClientError({}, "GetObject")
     )
+
+
+@pytest.mark.parametrize("code", ["", "arn:aws:iam::1:user/me", "two words", "A" * 81, "\n", "é"])
+def test_a_code_that_is_none_is_not_repeated(code: str) -> None:
+    """
+    What stands where a code should is told only if it is one.
+    """
+    assert ("Unknown", "GetObject answered Unknown (HTTP 400)") == described(
+        refusal("GetObject", code)
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HTTPClientError(error="Bad status line: wilhelmine.tell"),
+        ResponseStreamingError(error="Bad chunk-size line: wilhelmine.tell"),
+        InvalidRegionError(region_name="wilhelmine.tell"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_answer_that_is_none_is_not_repeated(error: Exception) -> None:
+    """
+    Where botocore quotes what it could not read, the name of its error is all that is told.
+    """
+    assert ("", type(error).__name__) == described(error)
 
 
 def test_a_failure_of_the_network_is_described() -> None:

@@ -19,8 +19,12 @@ from exporter.codecommit import event
 from exporter.errors import ConfigError, LedgerUnavailable
 from exporter.families import EVENT_DELIVERY, EVENTS, FAMILY, Series
 from exporter.ledger import sqlite
-from exporter.ledger.sqlite import DAY_MS, PERIOD_MS, SqliteLedger
+from exporter.ledger.book import Policy
+from exporter.ledger.schema import FORMAT
+from exporter.ledger.sqlite import SqliteLedger
+from exporter.ledger.tables import DAY_MS, PERIOD_MS, log_file_hash
 from exporter.notifications import LogFile
+from exporter.retirement import Retirement
 from exporter.tally import Reading, tally as honest_tally
 from tests.records import Record, api_call, push
 
@@ -59,7 +63,9 @@ class Liar:
 
 
 class OpenLedger(Protocol):
-    async def __call__(self, *, hold: bool = False, window_days: float = 90) -> SqliteLedger: ...
+    async def __call__(
+        self, *, hold: bool = False, policy: Policy | None = None, window_days: float = 90
+    ) -> SqliteLedger: ...
 
 
 @pytest.fixture
@@ -76,9 +82,11 @@ def path(tmp_path: Path) -> Path:
 async def open_ledger(path: Path, clock: Clock) -> AsyncIterator[OpenLedger]:
     opened: list[SqliteLedger] = []
 
-    async def open_it(*, hold: bool = False, window_days: float = 90) -> SqliteLedger:
+    async def open_it(
+        *, hold: bool = False, policy: Policy | None = None, window_days: float = 90
+    ) -> SqliteLedger:
         ledger = await SqliteLedger.open(
-            path, window_seconds=window_days * DAY, hold=hold, now=clock
+            path, window_seconds=window_days * DAY, policy=policy or Policy(hold=hold), now=clock
         )
         opened.append(ledger)
         return ledger
@@ -278,7 +286,7 @@ async def test_one_faulty_reading_does_not_spoil_its_group(
     ledger = await open_ledger()
 
     def faulty(reading: Reading, *rest: object) -> object:
-        if reading.log_file.key == "bad":
+        if reading.log_file and reading.log_file.key == "bad":
             raise ZeroDivisionError
         return honest_tally(reading, *rest)  # type: ignore[arg-type]
 
@@ -399,7 +407,7 @@ async def test_a_file_is_read_when_its_events_are_counted(
         kept = [one for (one,) in db.execute("SELECT hash FROM log_file")]
     db.close()
 
-    assert [sqlite.log_file_hash(LogFile("trail", "counted.json.gz"))] == kept
+    assert [log_file_hash(LogFile("trail", "counted.json.gz"))] == kept
 
 
 async def test_a_release_that_fails_releases_nothing(open_ledger: OpenLedger) -> None:
@@ -453,8 +461,7 @@ async def test_files_without_events_are_remembered_at_the_end(
     names = ("empty.json.gz", "full.json.gz", "last.json.gz")
 
     assert {
-        (round(BIRTH * 1000) // DAY_MS, sqlite.log_file_hash(LogFile("trail", name)))
-        for name in names
+        (round(BIRTH * 1000) // DAY_MS, log_file_hash(LogFile("trail", name))) for name in names
     } == kept
 
 
@@ -500,6 +507,86 @@ async def test_a_changed_bucket_list_is_a_new_birth(
     assert (1, round(clock.seconds * 1000)) == (again.total.observations, again.born_ms)
 
 
+async def test_what_came_back_is_held_across_a_restart(
+    open_ledger: OpenLedger, clock: Clock
+) -> None:
+    """
+    A restart inside the hold shows the old total again, also of a histogram whose sum is 0.
+    """
+    policy = Policy(hold=True, retirement=Retirement(DAY_MS))
+    ledger = await open_ledger(policy=policy)
+    timely = round(BIRTH * 1000)
+    await ledger.commit(Reading(LogFile("trail", "one"), timely, (event(at(BIRTH)),)))
+    await ledger.release(list(ledger.series))
+    clock.seconds += DAY
+    again = event(at(BIRTH + 1))
+    await ledger.commit(Reading(LogFile("trail", "two"), timely, (again,)))
+    before = {series: state.shown for series, state in ledger.series.items()}
+    await ledger.close()
+    reopened = await open_ledger(policy=policy)
+    (delivery,) = (one for one in reopened.series if one.family == EVENT_DELIVERY.name)
+
+    assert before == {series: state.shown for series, state in reopened.series.items()}
+    assert (1, 2) == (
+        reopened.series[delivery].shown.observations,
+        reopened.series[delivery].total.observations,
+    )
+    assert 0 == reopened.series[delivery].total.amount
+
+
+@pytest.mark.parametrize("after_days", [0, 100], ids=["switched off", "later"])
+async def test_what_another_retirement_hid_comes_back_held(
+    open_ledger: OpenLedger, clock: Clock, after_days: int
+) -> None:
+    """
+    A restart with another --metrics.retire-after shows the old total first, as an event does.
+    """
+    ledger = await open_ledger(policy=Policy(hold=True, retirement=Retirement(DAY_MS)))
+    await ledger.commit(reading(at(BIRTH)))
+    await ledger.release(list(ledger.series))
+    await ledger.close()
+    clock.seconds += 2 * DAY
+    policy = Policy(hold=True, retirement=Retirement(after_days * DAY_MS))
+    ledger = await open_ledger(policy=policy)
+    (events,) = (one for one in ledger.series if one.family == EVENTS.name)
+    await ledger.commit(reading(at(BIRTH + 1)))
+    first = ledger.series[events]
+    await ledger.release([events])
+    await ledger.close()
+    again = await open_ledger(policy=policy)
+
+    assert (1, 2) == (first.shown.amount, first.total.amount)
+    assert 2 == again.series[events].shown.amount
+
+
+async def test_a_transaction_that_could_not_begin_is_over(
+    open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A fault right after its beginning leaves nothing open for the next one to stumble over.
+    """
+    ledger = await open_ledger()
+    honest = ledger._db
+
+    class Interrupted:
+        def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+            cursor = honest.execute(statement, *parameters)
+            if statement.startswith("BEGIN"):
+                raise sqlite3.OperationalError("interrupted")
+            return cursor
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(honest, name)
+
+    monkeypatch.setattr(ledger, "_db", Interrupted())
+    with pytest.raises(LedgerUnavailable):
+        await ledger.commit(reading(at(BIRTH)))
+    monkeypatch.setattr(ledger, "_db", honest)
+    await ledger.commit(reading(at(BIRTH)))
+
+    assert 1 == events_total(ledger)
+
+
 async def test_series_of_a_newer_family_are_left_alone(open_ledger: OpenLedger, path: Path) -> None:
     """
     A family this version does not know is neither shown nor lost.
@@ -507,7 +594,9 @@ async def test_series_of_a_newer_family_are_left_alone(open_ledger: OpenLedger, 
     ledger = await open_ledger()
     await ledger.close()
     with sqlite3.connect(path) as db:
-        db.execute("INSERT INTO series VALUES ('codecommit_new_total', '[]', 1, '[]', 0, 0)")
+        db.execute(
+            "INSERT INTO series VALUES ('codecommit_new_total', '[]', 1, '[]', 0, 0, 0, '[]')"
+        )
     db.close()
     ledger = await open_ledger()
     await ledger.commit(reading(at(BIRTH)))
@@ -526,7 +615,7 @@ async def test_a_newer_ledger_is_refused_in_one_line(open_ledger: OpenLedger, pa
     """
     await (await open_ledger()).close()
     with sqlite3.connect(path) as db:
-        db.execute(f"PRAGMA user_version = {sqlite.FORMAT + 1}")
+        db.execute(f"PRAGMA user_version = {FORMAT + 1}")
     db.close()
     with pytest.raises(ConfigError, match="newer version") as caught:
         await open_ledger()
@@ -561,7 +650,7 @@ async def test_a_link_leads_to_the_same_lock(
     link.symlink_to(path)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await SqliteLedger.open(link, window_seconds=DAY, hold=False, now=clock)
+            await SqliteLedger.open(link, window_seconds=DAY, policy=Policy(), now=clock)
 
 
 async def test_what_is_no_database_is_an_unavailable_ledger(
@@ -585,7 +674,7 @@ async def test_a_folder_that_cannot_be_made_is_named(clock: Clock, tmp_path: Pat
     (tmp_path / "file").touch()
     with pytest.raises(LedgerUnavailable, match="file"):
         await SqliteLedger.open(
-            tmp_path / "file" / "ledger.db", window_seconds=DAY, hold=False, now=clock
+            tmp_path / "file" / "ledger.db", window_seconds=DAY, policy=Policy(), now=clock
         )
 
 
@@ -601,7 +690,7 @@ async def test_a_second_process_waits_for_the_first(
     told: list[bool] = []
     second = asyncio.create_task(
         SqliteLedger.open(
-            path, window_seconds=DAY, hold=False, now=clock, waiting=lambda: told.append(True)
+            path, window_seconds=DAY, policy=Policy(), now=clock, waiting=lambda: told.append(True)
         )
     )
     await asyncio.sleep(0.05)

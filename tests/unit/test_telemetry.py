@@ -20,6 +20,7 @@ from exporter.errors import (
     ConfigError,
     ExporterError,
     ForeignMessage,
+    InlineEvent,
     LedgerUnavailable,
     LogFileMissing,
     MalformedLogFile,
@@ -28,15 +29,18 @@ from exporter.errors import (
     QueueUnavailable,
     RefusedBucket,
     Transient,
+    UnreadableMessage,
 )
 from exporter.families import Kind
+from exporter.keys import ObjectKind
 from exporter.ledger.memory import MemoryLedger
 from exporter.logs import LOG
-from exporter.notifications import Envelope, LogFile, Notification
+from exporter.notifications import Envelope, InlineRecord, LogFile, Notification
 from exporter.tally import Reading, Tally
 from exporter.telemetry import (
     AWS_CODES,
     AWS_OPERATIONS,
+    IGNORED_KINDS,
     METRICS,
     OTHER,
     QUIET_SECONDS,
@@ -120,7 +124,7 @@ def every_error(kind: type[ExporterError] = ExporterError) -> Iterator[type[Expo
 
 
 def decoded(*written: records.Record, invalid: int = 0) -> Decoded:
-    return Decoded(tuple(map(event, written)), invalid, 1000)
+    return Decoded(tuple(map(event, written)), (), invalid, 1000)
 
 
 def tally(*counted: Event, repeated: int = 0, late: int = 0) -> Tally:
@@ -257,7 +261,7 @@ def test_the_ledger_is_asked_at_each_scrape(telemetry: Telemetry) -> None:
     ledger.count(Reading(FILE, None, decoded(records.api_call("PutFile", "tools")).events))
 
     assert (0, 0) == before
-    assert (2, 1) == (told(telemetry, "series"), told(telemetry, "repositories"))
+    assert (3, 1) == (told(telemetry, "series"), told(telemetry, "repositories"))
     assert 1 == told(telemetry, "ledger_writable")
     assert 0 == told(telemetry, "ledger_bytes")
 
@@ -317,14 +321,24 @@ def test_messages_are_in_hand_until_they_end(telemetry: Telemetry) -> None:
     }
 
 
-def test_a_foreign_message_is_a_refused_notification(telemetry: Telemetry) -> None:
+@pytest.mark.parametrize(
+    ("error", "envelope"),
+    [
+        (ForeignMessage("is none"), "unknown"),
+        (UnreadableMessage("is torn"), "unknown"),
+        (InlineEvent("is not asked for"), "eventbridge_cloudtrail"),
+    ],
+)
+def test_a_refused_message_is_a_refused_notification(
+    telemetry: Telemetry, error: Permanent, envelope: str
+) -> None:
     """
-    It counts among the notifications, by an envelope nobody knows, and among the refusals.
+    It counts among the notifications, by its envelope if that is known, and the refusals.
     """
-    telemetry.message_left("one", ForeignMessage("is none"))
+    telemetry.message_left("one", error)
 
-    assert 1 == told(telemetry, "notifications_total", envelope="unknown", outcome="refused")
-    assert 1 == told(telemetry, "refused_total", reason="foreign_message")
+    assert 1 == told(telemetry, "notifications_total", envelope=envelope, outcome="refused")
+    assert 1 == told(telemetry, "refused_total", reason=error.reason)
 
 
 @pytest.mark.parametrize(
@@ -333,8 +347,12 @@ def test_a_foreign_message_is_a_refused_notification(telemetry: Telemetry) -> No
         (Notification(Envelope.S3, (FILE,)), "read"),
         (Notification(Envelope.S3), "acknowledged"),
         (Notification(Envelope.S3_TEST), "acknowledged"),
+        (
+            Notification(Envelope.EVENTBRIDGE_CLOUDTRAIL, inline=InlineRecord(b"{}")),
+            "read",
+        ),
     ],
-    ids=["files", "no_files", "test"],
+    ids=["files", "no_files", "test", "inline"],
 )
 def test_a_notification_counts_by_what_comes_of_it(
     telemetry: Telemetry, notification: Notification, outcome: str
@@ -355,13 +373,15 @@ def test_a_notification_counts_by_what_comes_of_it(
         ([], tally(), "no_codecommit"),
         (["PutFile"], tally(event(records.record("PutFile"))), "counted"),
         (["PutFile"], tally(repeated=1), "repeated"),
+        (["PutFile"], tally(late=1), "repeated"),
+        ([], Tally(kms_requests=1), "counted"),
         (
             ["PutFile", "GetFile"],
             tally(event(records.record("PutFile")), repeated=1),
             "counted",
         ),
     ],
-    ids=["none", "new", "known", "some_new"],
+    ids=["none", "new", "known", "late", "kms", "some_new"],
 )
 def test_a_log_file_counts_by_what_was_in_it(
     telemetry: Telemetry, written: list[str], result: Tally, outcome: str
@@ -378,6 +398,46 @@ def test_a_log_file_counts_by_what_was_in_it(
     }
     assert len(result.counted) == told(telemetry, "events_counted_total", source="queue")
     assert result.repeated == told(telemetry, "duplicate_events_total")
+
+
+def test_an_inline_event_counts_as_one(telemetry: Telemetry) -> None:
+    """
+    It is no log file's, and its lag is nobody's concern.
+    """
+    once = event(records.record("PutFile"))
+    telemetry.decoded(decoded(records.record("PutFile")))
+    telemetry.inline_counted(tally(once, repeated=2))
+
+    assert 1 == told(telemetry, "events_counted_total", source="inline")
+    assert 0 == told(telemetry, "events_counted_total", source="queue")
+    assert 2 == told(telemetry, "duplicate_events_total")
+    assert 1 == told(telemetry, "records_total", service="codecommit")
+    assert 0 == told(telemetry, "log_files_total", outcome="counted")
+    assert 0 == told(telemetry, "event_lag_seconds_count")
+
+
+@pytest.mark.parametrize("kind", IGNORED_KINDS)
+def test_what_is_no_log_file_is_told_by_its_kind(telemetry: Telemetry, kind: ObjectKind) -> None:
+    """
+    Each kind of object that is not fetched has an outcome of its own.
+    """
+    telemetry.log_file_ignored(kind)
+
+    assert 1 == told(telemetry, "log_files_total", outcome=kind)
+
+
+def test_a_limit_that_is_hit_is_told_once_a_minute(
+    telemetry: Telemetry, lines: list[logging.LogRecord]
+) -> None:
+    """
+    Every hit moves the metric, one a minute is logged with what to do.
+    """
+    for _ in range(3):
+        telemetry.log_file_counted(FILE, None, decoded(), Tally(limit_hits=2))
+
+    assert 6 == told(telemetry, "series_limit_hits_total")
+    (line,) = [line for line in lines if line.levelno == logging.WARNING]
+    assert "--metrics.max-series" in vars(line)["fields"]["hint"]
 
 
 def test_late_events_are_told(telemetry: Telemetry) -> None:
@@ -398,18 +458,24 @@ def test_what_was_decoded_is_told(telemetry: Telemetry) -> None:
 
     assert 100 == told(telemetry, "log_file_bytes_total", stage="compressed")
     assert 1000 == told(telemetry, "log_file_bytes_total", stage="inflated")
+    assert 0 == told(telemetry, "records_total", service="kms")
     assert 1 == told(telemetry, "records_total", service="codecommit")
     assert 2 == told(telemetry, "records_invalid_total")
 
 
 def test_the_lag_of_an_event(telemetry: Telemetry, clock: Clock) -> None:
     """
-    Time from event to commit: never negative, and not observed where the event has no time.
+    Time from event to commit: never negative, not observed where the event's is not usable.
     """
     clock.seconds = 1_790_000_000.0
     events = [
         event(records.record("PutFile", eventTime=moment))
-        for moment in ("2026-09-21T14:11:40Z", "2026-09-21T15:00:00Z", "yesterday")
+        for moment in (
+            "2026-09-21T14:11:40Z",
+            "2026-09-21T14:15:00Z",
+            "2031-01-01T00:00:00Z",
+            "yesterday",
+        )
     ]
     telemetry.log_file_counted(FILE, None, decoded(records.record("PutFile")), tally(*events))
 

@@ -14,9 +14,11 @@ from prometheus_client.registry import Collector
 
 from exporter import web
 from exporter.codecommit import event
+from exporter.ledger.book import Policy
 from exporter.ledger.memory import MemoryLedger
 from exporter.metrics import Holds
 from exporter.notifications import LogFile
+from exporter.retirement import Retirement
 from exporter.tally import Reading
 from exporter.telemetry import Telemetry
 from exporter.web import SCRAPE_HEADER, Health, Web
@@ -25,6 +27,15 @@ from tests.processes import OPENMETRICS, TEXT, Page
 from tests.records import push
 
 HOLD_SECONDS = 10.0
+RETIRE_SECONDS = 3600.0
+
+
+def pushed(name: str) -> Reading:
+    """
+    A log file with one push to a repository.
+    """
+    events = (event(push(name, "refs/heads/main")),)
+    return Reading(LogFile("trail", "one"), None, events)
 
 
 class Site:
@@ -36,9 +47,17 @@ class Site:
         self.clock = Clock()
         self.health = Health()
         self.holds = Holds(HOLD_SECONDS)
-        self.ledger = MemoryLedger(hold=True)
+        retirement = Retirement(round(RETIRE_SECONDS * 1000))
+        self.ledger = MemoryLedger(Policy(hold=True, retirement=retirement), now=self.clock)
         self.registry = Telemetry().registry
-        self.web = Web(self.registry, self.health, self.holds, now=self.clock)
+        self.web = Web(
+            self.registry,
+            self.health,
+            self.holds,
+            retirement=retirement,
+            now=self.clock,
+            clock=self.clock,
+        )
         self.addresses: list[str] = []
         self._session = session
 
@@ -61,8 +80,7 @@ class Site:
         """
         Let the endpoints have the ledger, with one push in it.
         """
-        events = (event(push("tools", "refs/heads/main")),)
-        self.ledger.count(Reading(LogFile("trail", "one"), None, events))
+        self.ledger.count(pushed("tools"))
         self.web.ledger = self.ledger
 
     def due_after(self, seconds: float) -> int:
@@ -236,6 +254,29 @@ async def test_a_released_series_shows_its_value(site: Site) -> None:
     assert (0, 1) == (
         held.value("codecommit_pushes_total"),
         released.value("codecommit_pushes_total"),
+    )
+
+
+async def test_series_of_a_retired_repository_leave_the_page(site: Site) -> None:
+    """
+    They go once nothing has happened for long enough, and come back with what they showed.
+    """
+    site.open_ledger()
+    await site.ledger.release(list(site.ledger.series))
+    before = await site.scrape()
+    site.clock.seconds += RETIRE_SECONDS
+    retired = await site.scrape()
+    await site.ledger.commit(pushed("tools"))
+    back = await site.scrape()
+
+    assert 1 == before.value("codecommit_pushes_total")
+    assert "tools" not in retired.text
+    assert "codecommit_pushes_total" in retired.text
+    assert 1 == back.value("codecommit_pushes_total")
+    assert 2 == sum(
+        state.total.amount
+        for series, state in site.ledger.series.items()
+        if series.family == "codecommit_pushes_total"
     )
 
 

@@ -1,0 +1,190 @@
+"""
+What a ledger holds, as it is in memory: its series and the repositories known.
+
+Rules:
+
+1. A new counter or histogram is born held, where holding is asked for. A gauge never is:
+   its value means something by itself, while a counter's first value is seen only as a
+   difference.
+2. A counter or histogram that comes back to the page is held as well, at what it showed
+   when it left: its increase would otherwise fall into the time when nobody saw it.
+3. The number of series is bounded. What would be one more adds to a series of its family
+   that is there for all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from exporter.codecommit import Repository
+from exporter.families import FAMILY, Kind, Series, SeriesState
+from exporter.knowledge import Known, Repositories
+from exporter.retirement import NEVER, Retirement
+from exporter.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """
+    What a ledger is told about series.
+
+    Args:
+        hold: Whether series are held before their value is shown.
+        repositories_max: How many repositories labels may name.
+        series_max: How many counters and histograms there may be.
+        retirement: When series leave the page.
+    """
+
+    hold: bool = False
+    repositories_max: int = 10_000
+    series_max: int = 200_000
+    retirement: Retirement = NEVER
+
+
+class Book:
+    """
+    The series and repositories of a ledger, and how tallies change them.
+
+    Nothing is changed before ``update``: the ledger first keeps the changes for good.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        series: dict[Series, SeriesState] | None = None,
+        known: dict[Repository, Known] | None = None,
+    ) -> None:
+        self.series = {} if series is None else series
+        self.known = {} if known is None else known
+        self._policy = policy
+        self._named = sum(known.active_ms > 0 for known in self.known.values())
+        self._counters = _counters(self.series)
+
+    def repositories(self) -> Repositories:
+        """
+        The repositories known, for a transaction to read and to change.
+        """
+        return Repositories(self.known, named=self._named, named_max=self._policy.repositories_max)
+
+    def changed(
+        self, tallies: Iterable[Tally], known: Mapping[Repository, Known], now_ms: int
+    ) -> dict[Series, SeriesState]:
+        """
+        The series that some tallies and what they learnt change, as they are afterwards.
+
+        Each tally is told how often a limit was hit for it.
+        """
+        changed = self._returning(known, now_ms)
+        room = self._policy.series_max - self._counters
+        for tally in tallies:
+            for wanted, total in tally.totals.items():
+                series = wanted
+                if room <= 0 and series not in changed and series not in self.series:
+                    series = FAMILY[wanted.family].other()
+                    tally.limit_hits += 1
+                if series not in changed:
+                    changed[series] = self._before(series, now_ms)
+                    room -= series not in self.series and _is_counter(series)
+                state = changed[series]
+                family = FAMILY[series.family]
+                changed[series] = state._replace(total=family.sum(state.total, total))
+        return changed
+
+    def released(self, series: Collection[Series], now_ms: int) -> dict[Series, SeriesState]:
+        """
+        Those of some series that are held, as they are once released.
+        """
+        return {
+            one: self.series[one]._replace(released_ms=now_ms)
+            for one in series
+            if one in self.series and self.series[one].released_ms is None
+        }
+
+    def update(
+        self, series: Mapping[Series, SeriesState], known: Mapping[Repository, Known]
+    ) -> None:
+        """
+        Take over what the ledger has kept for good.
+        """
+        self._counters += _counters(one for one in series if one not in self.series)
+        self._named += sum(
+            new.active_ms > 0
+            and not self.known.get(repository, new._replace(active_ms=0)).active_ms
+            for repository, new in known.items()
+        )
+        self.series.update(series)
+        self.known.update(known)
+
+    def coming_back(self, before: Retirement, now_ms: int) -> dict[Series, SeriesState]:
+        """
+        The series that had left the page by another retirement, and are back by this one.
+        """
+        after = self._policy.retirement
+        return self._held(
+            one
+            for one, state in self.series.items()
+            if (known := self.known.get(_repository(one)))
+            and before.hides(state, known, now_ms)
+            and not after.hides(state, known, now_ms)
+        )
+
+    def _returning(
+        self, known: Mapping[Repository, Known], now_ms: int
+    ) -> dict[Series, SeriesState]:
+        """
+        The series that come back to the page because of what is new of their repository.
+
+        All of them are held, whichever it is that grows: another commit may add to the others
+        before a scrape has seen them.
+        """
+        retirement = self._policy.retirement
+        back = {
+            repository: old
+            for repository, new in known.items()
+            if (old := self.known.get(repository))
+            and retirement.is_over(old, now_ms)
+            and not retirement.is_over(new, now_ms)
+        }
+        if not back:
+            return {}
+        return self._held(
+            one
+            for one, state in self.series.items()
+            if (repository := _repository(one)) in back
+            and retirement.hides(state, back[repository], now_ms)
+        )
+
+    def _held(self, series: Iterable[Series]) -> dict[Series, SeriesState]:
+        """
+        Some series, those that may be held at what they show now.
+        """
+        if not self._policy.hold:
+            return {}
+        return {
+            one: self.series[one]._replace(released_ms=None, held=self.series[one].total)
+            for one in series
+            if _is_counter(one)
+        }
+
+    def _before(self, series: Series, now_ms: int) -> SeriesState:
+        """
+        A series as it is before something is added to it.
+        """
+        if state := self.series.get(series):
+            return state
+        zero = FAMILY[series.family].zero()
+        holds = self._policy.hold and _is_counter(series)
+        return SeriesState(zero, now_ms, None if holds else now_ms, zero)
+
+
+def _repository(series: Series) -> Repository:
+    return Repository(*series.labels[:3])
+
+
+def _is_counter(series: Series) -> bool:
+    return FAMILY[series.family].kind is not Kind.GAUGE
+
+
+def _counters(series: Iterable[Series]) -> int:
+    return sum(map(_is_counter, series))

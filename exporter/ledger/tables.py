@@ -1,0 +1,277 @@
+"""
+What the tables of the SQLite ledger hold, read and written.
+
+Rules:
+
+1. An event's ids live in one table per period of its time, and a look-up also asks the
+   neighbour near an edge. Ids that are older than the ledger itself, or without a usable
+   time, cannot be placed so: they are kept for good.
+2. Nothing here begins or ends a transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+from exporter.codecommit import IdKind, Repository, Subject
+from exporter.families import FAMILY, Series, SeriesState, Total
+from exporter.knowledge import Known, Learnt, Rename, Renames, Repositories, Sight
+from exporter.notifications import LogFile
+from exporter.tally import Reading
+
+DAY_MS = 24 * 3600 * 1000
+PERIOD_MS = 7 * DAY_MS
+EDGE_MS = DAY_MS
+"""Copies of one event may differ in time by this much; a look-up asks that far around."""
+
+LOG_FILE_DAYS_KEPT = 3
+
+_KEPT = "seen_kept"
+
+
+def kept_series(db: sqlite3.Connection) -> dict[Series, SeriesState]:
+    """
+    Every series of a family that this version knows.
+    """
+    rows = db.execute(
+        "SELECT family, labels, amount, buckets, born_ms, released_ms, held_amount,"
+        " held_buckets FROM series"
+    )
+    return {
+        Series(family, tuple(json.loads(labels))): SeriesState(
+            Total(amount, tuple(json.loads(buckets))),
+            born_ms,
+            released_ms,
+            Total(held[0], tuple(json.loads(held[1])))
+            if held[1] is not None
+            else FAMILY[family].zero(),
+        )
+        for family, labels, amount, buckets, born_ms, released_ms, *held in rows
+        if family in FAMILY
+    }
+
+
+def keep_series(db: sqlite3.Connection, changed: Mapping[Series, SeriesState]) -> None:
+    """
+    Keep these series as they are now.
+    """
+    db.executemany(
+        "INSERT INTO series (family, labels, amount, buckets, born_ms, released_ms,"
+        " held_amount, held_buckets) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET amount = excluded.amount, buckets = excluded.buckets,"
+        " released_ms = excluded.released_ms, held_amount = excluded.held_amount,"
+        " held_buckets = excluded.held_buckets",
+        [
+            (
+                series.family,
+                json.dumps(series.labels),
+                state.total.amount,
+                json.dumps(state.total.buckets),
+                state.born_ms,
+                state.released_ms,
+                *_kept_hold(series, state),
+            )
+            for series, state in changed.items()
+        ],
+    )
+
+
+def _kept_hold(series: Series, state: SeriesState) -> tuple[int | None, str | None]:
+    """
+    What a series shows while held, as its columns have it.
+    """
+    if state.held == FAMILY[series.family].zero():
+        return None, None
+    return state.held.amount, json.dumps(state.held.buckets)
+
+
+def kept_repositories(db: sqlite3.Connection) -> dict[Repository, Known]:
+    """
+    Every repository known.
+    """
+    rows = db.execute(
+        "SELECT account_id, aws_region, name, coalesce(shown_ms, 0), coalesce(deleted_ms, 0),"
+        " active_ms, repository_id FROM repository"
+    )
+    return {Repository(*row[:3]): Known(*row[3:]) for row in rows}
+
+
+def keep_repositories(db: sqlite3.Connection, changed: Mapping[Repository, Known]) -> None:
+    """
+    Keep these repositories as they are now.
+    """
+    db.executemany(
+        "INSERT INTO repository (account_id, aws_region, name, shown_ms, deleted_ms,"
+        " active_ms, repository_id)"
+        " VALUES (?, ?, ?, nullif(?, 0), nullif(?, 0), ?, ?)"
+        " ON CONFLICT DO UPDATE SET shown_ms = excluded.shown_ms,"
+        " deleted_ms = excluded.deleted_ms, active_ms = excluded.active_ms,"
+        " repository_id = excluded.repository_id",
+        [(*repository, *known) for repository, known in changed.items()],
+    )
+
+
+def keep_hashes(db: sqlite3.Connection, hashes: Sequence[int], today: int) -> None:
+    """
+    Keep the hashes of log files read today, and forget those of older days.
+    """
+    db.executemany("INSERT OR IGNORE INTO log_file VALUES (?, ?)", [(today, one) for one in hashes])
+    db.execute("DELETE FROM log_file WHERE day < ?", (today - LOG_FILE_DAYS_KEPT,))
+
+
+class SeenIds:
+    """
+    The ids that have been seen, as of one transaction.
+    """
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        born_ms: int,
+        floor_ms: int,
+        periods: set[int],
+        now_ms: int,
+    ) -> None:
+        self._db = db
+        self._born_ms = born_ms
+        self._floor_ms = floor_ms
+        self._periods = periods
+        self._now_ms = now_ms
+
+    def see(self, ids: tuple[bytes, ...], time_ms: int | None) -> Sight:
+        """
+        Tell whether something with these ids is new, and keep them.
+        """
+        time_ms = self._placeable(time_ms)
+        if time_ms is not None and self._born_ms <= time_ms < self._floor_ms:
+            return Sight.LATE
+        seen = any(self._holds(table, ids) for table in self._tables_around(time_ms))
+        home = self._home(time_ms)
+        self._db.executemany(
+            f"INSERT OR IGNORE INTO {home} VALUES (?)",  # noqa: S608 - a table of our own
+            [(one,) for one in ids],
+        )
+        return Sight.REPEATED if seen else Sight.NEW
+
+    def _placeable(self, time_ms: int | None) -> int | None:
+        """
+        A time, unless it lies so far ahead that a table for it would not be dropped in time.
+
+        A day of grace: a copy of the event may come when the clock has gone on, and has to
+        be looked for at the same place.
+        """
+        return None if time_ms is None or time_ms > self._now_ms + DAY_MS else time_ms
+
+    def _home(self, time_ms: int | None) -> str:
+        """
+        The table that an event's ids go to; made if it is not there yet.
+        """
+        if time_ms is None or time_ms < self._born_ms:
+            return _KEPT
+        period = time_ms // PERIOD_MS
+        if period not in self._periods:
+            self._db.execute(
+                f"CREATE TABLE seen_{period:d} (id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID"
+            )
+            self._periods.add(period)
+        return f"seen_{period:d}"
+
+    def _tables_around(self, time_ms: int | None) -> list[str]:
+        """
+        The tables in which a copy of an event may have left its ids.
+        """
+        near = self._periods
+        if time_ms is not None:
+            first, last = (time_ms - EDGE_MS) // PERIOD_MS, (time_ms + EDGE_MS) // PERIOD_MS
+            near = {period for period in self._periods if first <= period <= last}
+        return [_KEPT, *(f"seen_{period:d}" for period in near)]
+
+    def _holds(self, table: str, ids: tuple[bytes, ...]) -> bool:
+        marks = ", ".join("?" * len(ids))
+        row = self._db.execute(
+            f"SELECT 1 FROM {table} WHERE id IN ({marks}) LIMIT 1",  # noqa: S608 - our own table
+            ids,
+        )
+        return row.fetchone() is not None
+
+
+class SqliteMemory:
+    """
+    What the ledger remembers, as of one transaction.
+    """
+
+    def __init__(self, db: sqlite3.Connection, ids: SeenIds, repositories: Repositories) -> None:
+        self.repositories = repositories
+        self._db = db
+        self._ids = ids
+
+    def see(self, ids: tuple[bytes, ...], time_ms: int | None) -> Sight:
+        return self._ids.see(ids, time_ms)
+
+    @cached_property
+    def renames(self) -> Renames:
+        rows = self._db.execute(
+            "SELECT account_id, aws_region, name, event_ms, new_name FROM rename"
+        )
+        return Renames(Rename(Repository(*row[:3]), *row[3:]) for row in rows)
+
+    def keep_rename(self, rename: Rename) -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO rename (account_id, aws_region, name, event_ms, new_name)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (*rename.repository, rename.event_ms, rename.name),
+        )
+        self.renames.keep(rename)
+
+    def learnt(self, subject: Subject) -> Learnt | None:
+        row = self._db.execute(
+            f"SELECT {_LEARNT} FROM learnt"  # noqa: S608 - columns of our own
+            " WHERE kind = ? AND account_id = ? AND aws_region = ? AND id = ?",
+            subject,
+        ).fetchone()
+        return None if row is None else _learnt(row)
+
+    def keep_learnt(self, subject: Subject, learnt: Learnt) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO learnt (kind, account_id, aws_region, id, repository,"
+            " event_ms, created_ms, on_pull_request, deleted_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, nullif(?, 0), ?, ?)",
+            (*subject, *learnt),
+        )
+
+    def repository_ids(self, repository: Repository) -> Iterable[tuple[Subject, Learnt]]:
+        rows = self._db.execute(
+            f"SELECT {_LEARNT}, id FROM learnt"  # noqa: S608 - columns of our own
+            " WHERE kind = 'repository' AND account_id = ? AND aws_region = ? AND repository = ?",
+            repository,
+        )
+        for *row, one in rows:
+            yield Subject(IdKind.REPOSITORY, *repository[:2], one), _learnt(row)
+
+
+_LEARNT = "repository, event_ms, coalesce(created_ms, 0), on_pull_request, deleted_ms"
+
+
+def _learnt(row: Sequence[Any]) -> Learnt:
+    repository, event_ms, created_ms, on_pull_request, deleted_ms = row
+    return Learnt(repository, event_ms, created_ms, bool(on_pull_request), deleted_ms)
+
+
+def log_file_hashes(readings: Iterable[Reading]) -> list[int]:
+    """
+    The hashes of the log files that were read.
+    """
+    return [log_file_hash(reading.log_file) for reading in readings if reading.log_file]
+
+
+def log_file_hash(log_file: LogFile) -> int:
+    """
+    Eight bytes that stand for a log file's address, as SQLite's signed integer.
+    """
+    address = f"{log_file.bucket}/{log_file.key}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(address, digest_size=8).digest(), signed=True)
