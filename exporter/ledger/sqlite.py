@@ -434,6 +434,7 @@ class SqliteLedger:
             ids = SeenIds(self._db, self._born_ms, self._floor_ms, self._periods, now_ms)
             memory = SqliteMemory(self._db, ids, repositories)
             tallies = [tally(reading, memory, now_ms) for reading in readings]
+            memory.write()
             changed = self._book.changed(tallies, repositories.changed, now_ms)
             keep_series(self._db, changed)
             keep_repositories(self._db, repositories.changed)

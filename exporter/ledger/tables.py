@@ -203,12 +203,17 @@ class SeenIds:
 class SqliteMemory:
     """
     What the ledger remembers, as of one transaction.
+
+    The records of a group mention the same things again and again. Each is read once, and
+    written once, by ``write``.
     """
 
     def __init__(self, db: sqlite3.Connection, ids: SeenIds, repositories: Repositories) -> None:
         self.repositories = repositories
         self._db = db
         self._ids = ids
+        self._learnt: dict[Subject, Learnt | None] = {}
+        self._unwritten: dict[Subject, Learnt] = {}
 
     def see(self, ids: tuple[bytes, ...], time_ms: int | None) -> Sight:
         return self._ids.see(ids, time_ms)
@@ -229,22 +234,32 @@ class SqliteMemory:
         self.renames.keep(rename)
 
     def learnt(self, subject: Subject) -> Learnt | None:
-        row = self._db.execute(
-            f"SELECT {_LEARNT} FROM learnt"  # noqa: S608 - columns of our own
-            " WHERE kind = ? AND account_id = ? AND aws_region = ? AND id = ?",
-            subject,
-        ).fetchone()
-        return None if row is None else _learnt(row)
+        if subject not in self._learnt:
+            row = self._db.execute(
+                f"SELECT {_LEARNT} FROM learnt"  # noqa: S608 - columns of our own
+                " WHERE kind = ? AND account_id = ? AND aws_region = ? AND id = ?",
+                subject,
+            ).fetchone()
+            self._learnt[subject] = None if row is None else _learnt(row)
+        return self._learnt[subject]
 
     def keep_learnt(self, subject: Subject, learnt: Learnt) -> None:
-        self._db.execute(
+        self._learnt[subject] = self._unwritten[subject] = learnt
+
+    def write(self) -> None:
+        """
+        Write what has been learnt; a second call writes only what came since.
+        """
+        self._db.executemany(
             "INSERT OR REPLACE INTO learnt (kind, account_id, aws_region, id, repository,"
             " event_ms, created_ms, on_pull_request, deleted_ms)"
             " VALUES (?, ?, ?, ?, ?, ?, nullif(?, 0), ?, ?)",
-            (*subject, *learnt),
+            [(*subject, *learnt) for subject, learnt in self._unwritten.items()],
         )
+        self._unwritten.clear()
 
     def repository_ids(self, repository: Repository) -> Iterable[tuple[Subject, Learnt]]:
+        self.write()
         rows = self._db.execute(
             f"SELECT {_LEARNT}, id FROM learnt"  # noqa: S608 - columns of our own
             " WHERE kind = 'repository' AND account_id = ? AND aws_region = ? AND repository = ?",
