@@ -402,9 +402,9 @@ def _pass_on(event: Event, memory: Memory) -> list[Subject]:
     Let what is known of one subject of an event be known of all; return those it is news of.
 
     An event that names no repository knows no name of its own: its lesson is as old as the
-    one that it rests on.
+    one that it rests on. One that names some, but none in particular, has no lesson.
     """
-    known = filter(None, map(memory.learnt, event.subjects))
+    known = () if event.named else filter(None, map(memory.learnt, event.subjects))
     lesson = next((Learnt(*learnt[:2]) for learnt in known if learnt.repository), None)
     on_pull_request = is_on_pull_request(event, memory)
     news = []

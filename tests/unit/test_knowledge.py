@@ -665,6 +665,25 @@ def test_a_name_that_got_free_may_be_used_again() -> None:
     assert {"a"} == {one.name(at_pull_request(7)) for one in pupils}
 
 
+def test_several_names_pass_nothing_on() -> None:
+    """
+    What is known of one thing that an event mentions is not said of another, if it names several.
+    """
+    memory = DictMemory(Repositories({}, named=0, named_max=10))
+    taught = record(
+        "PostCommentForPullRequest",
+        requestParameters={"repositoryName": "a", "pullRequestId": "27"},
+    )
+    several = record(
+        "X",
+        requestParameters={"repositoryNames": ["a", "b"], "pullRequestId": "27", "commentId": "c"},
+    )
+    learn([event(taught), event(several)], memory, NOW_MS)
+
+    assert memory.learnt(Subject(IdKind.PULL_REQUEST, OWNER, REGION, "27"))
+    assert memory.learnt(Subject(IdKind.COMMENT, OWNER, REGION, "c")) is None
+
+
 def test_an_id_that_is_told_of_again_is_the_newest() -> None:
     """
     Whichever event came first: of two ids of one name the one is shown that was told last.
