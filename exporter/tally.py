@@ -162,8 +162,10 @@ def _additions(
         yield _series(LAST_EVENT, (*repository, event.action)), Total(moment)
     if event.is_push:
         yield from _push_additions(event, repository, moment)
-    if event.pull_request_step:
-        yield from _pull_request_additions(event, repository, memory, moment)
+    step = event.pull_request_step
+    if step and (not event.is_reply or is_on_pull_request(event, memory)):
+        open_ms = _open_ms(moment, created_ms(event, memory))
+        yield from _pull_request_additions(step, repository, open_ms)
 
 
 def _push_additions(event: Event, repository: Repository, moment: int | None) -> Iterator[Addition]:
@@ -178,17 +180,20 @@ def _push_additions(event: Event, repository: Repository, moment: int | None) ->
             yield _series(REFERENCE_UPDATES, (*repository, *reference)), _ONE
 
 
+def _open_ms(moment: int | None, created: int) -> int | None:
+    """
+    How long a pull request has been open; None where its creation or the event's time is unknown.
+    """
+    return max(0, moment - created) if created and moment is not None else None
+
+
 def _pull_request_additions(
-    event: Event, repository: Repository, memory: Memory, moment: int | None
+    step: PullRequestStep, repository: Repository, open_ms: int | None
 ) -> Iterator[Addition]:
-    step = event.pull_request_step
-    if step is None or (event.is_reply and not is_on_pull_request(event, memory)):
-        return
-    yield _series(PULL_REQUEST_EVENTS, (*repository, step)), _ONE
-    created = created_ms(event, memory)
-    if step in _ENDS and created and moment is not None:
-        open_ms = max(0, moment - created)
-        yield _series(PULL_REQUEST_OPEN, (*repository, step)), PULL_REQUEST_OPEN.observed(open_ms)
+    labels = (*repository, step)
+    yield _series(PULL_REQUEST_EVENTS, labels), _ONE
+    if step in _ENDS and open_ms is not None:
+        yield _series(PULL_REQUEST_OPEN, labels), PULL_REQUEST_OPEN.observed(open_ms)
 
 
 def _series(family: Family, labels: tuple[str, ...]) -> Series:

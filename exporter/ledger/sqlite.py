@@ -370,6 +370,8 @@ class SqliteLedger:
         That is so where another retirement was in force. Nobody has seen their totals lately.
         """
         after_ms = self._policy.retirement.after_ms
+        if after_ms == self._retired_after_ms:
+            return
         changed = self._book.coming_back(Retirement(self._retired_after_ms), self._now_ms())
         self._in_doubt = False
         with self._transaction():
