@@ -30,10 +30,11 @@ DEMO_ARGS ?=
 demo: $(VENV)/.synced
 	@$(RUN) -m exporter demo $(DEMO_ARGS)
 
+# The tests run in as many processes as there are cores; TEST_ARGS=-n0 leaves them in one.
 TEST_ARGS ?=
 test: $(VENV)/.synced
 	@$(RUN) -m coverage erase
-	@$(RUN) -m coverage run -m pytest $(TEST_ARGS)
+	@$(RUN) -m coverage run -m pytest -n logical --dist worksteal $(TEST_ARGS)
 	@$(RUN) -m coverage combine --quiet
 	@$(RUN) -m coverage report --format=total | sed 's/^/branch coverage, percent: /'
 	@$(RUN) -m coverage report > /dev/null || { $(RUN) -m coverage report; exit 1; }
