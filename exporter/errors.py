@@ -13,15 +13,21 @@ What can go wrong, drawn as a tree. The class says whether trying again can help
     └── Transient               trying again can help: the message comes back
         ├── QueueUnavailable        SQS did not answer, or refused
         │   ├── QueueMissing            there is no such queue
-        │   └── QueueDenied             access denied
+        │   ├── QueueDenied             access denied
+        │   └── ReceiptExpired          a message is not in hand any more
         ├── LogFileUnavailable      S3 did not hand over the log file
         │   ├── LogFileMissing          404
         │   ├── LogFileDenied           403
         │   ├── LogFileLocked           its KMS key cannot be used
+        │   │   └── KeyGone                 the key is disabled, or there is none
         │   ├── LogFileArchived         it must be restored first
+        │   ├── LogFileThrottled        S3 asks for fewer requests
         │   ├── BucketMissing           there is no such bucket
-        │   └── BucketElsewhere         its bucket is in a Region that S3 does not tell
-        └── LedgerUnavailable       the ledger could not commit
+        │   ├── BucketElsewhere         its bucket is in a Region that S3 does not tell
+        │   └── BucketUnlisted          S3 did not list the bucket
+        ├── LedgerUnavailable       the ledger could not commit
+        │   └── LedgerLost              there was a ledger, and it is gone
+        └── BackupUnavailable       a backup could not be kept or fetched
 
 Every error names what it is about (a bucket and key, a queue, a message) and its
 ``hint`` says what a person can do. A library's exception stops at the edge it came
@@ -44,6 +50,11 @@ class ExporterError(Exception):
     hint = ""
     reason = "error"
     """The value of a ``reason`` label; the set of them is closed."""
+
+    def __init__(self, message: str = "", *, hint: str | None = None) -> None:
+        super().__init__(message)
+        if hint is not None:
+            self.hint = hint
 
 
 class ConfigError(ExporterError):
@@ -164,6 +175,15 @@ class QueueDenied(QueueUnavailable):
     reason = "queue_denied"
 
 
+class ReceiptExpired(QueueUnavailable):
+    """
+    SQS does not take a message's receipt handle any more.
+    """
+
+    hint = "The message comes back, and what has been counted of it is known."
+    reason = "receipt_expired"
+
+
 class LogFileUnavailable(Transient):
     """
     S3 did not hand over the log file.
@@ -203,6 +223,15 @@ class LogFileLocked(LogFileUnavailable):
     reason = "log_file_locked"
 
 
+class KeyGone(LogFileLocked):
+    """
+    The KMS key that encrypts the log file is disabled, or there is none.
+    """
+
+    hint = "Enable the key, or end its deletion; without it the log file cannot be read."
+    reason = "log_file_key_gone"
+
+
 class LogFileArchived(LogFileUnavailable):
     """
     The log file lies in an archive, from which S3 hands over nothing.
@@ -213,6 +242,15 @@ class LogFileArchived(LogFileUnavailable):
         "only after they have been counted."
     )
     reason = "log_file_archived"
+
+
+class LogFileThrottled(LogFileUnavailable):
+    """
+    S3 asks for fewer requests.
+    """
+
+    hint = "Nothing is lost: fewer log files are fetched until S3 takes more."
+    reason = "log_file_throttled"
 
 
 class BucketMissing(LogFileUnavailable):
@@ -235,6 +273,18 @@ class BucketElsewhere(LogFileUnavailable):
     reason = "bucket_elsewhere"
 
 
+class BucketUnlisted(LogFileUnavailable):
+    """
+    S3 did not list the bucket.
+    """
+
+    hint = (
+        "Replaying log files into a restored or rebuilt ledger needs s3:ListBucket on the bucket "
+        "that holds them."
+    )
+    reason = "bucket_unlisted"
+
+
 class LedgerUnavailable(Transient):
     """
     The ledger could not commit; nothing was counted and nothing is deleted from the queue.
@@ -245,3 +295,28 @@ class LedgerUnavailable(Transient):
         "that the file there is the ledger."
     )
     reason = "ledger_unavailable"
+
+
+class LedgerLost(LedgerUnavailable):
+    """
+    There was a ledger, it is gone, and nothing says how to begin again.
+    """
+
+    hint = (
+        "Bring it back, or say with --ledger.rebuild what to do: restore (a backup), mark (count "
+        "only what comes from now on), recount (all log files of the bucket) or fresh (start "
+        "empty)."
+    )
+    reason = "ledger_lost"
+
+
+class BackupUnavailable(Transient):
+    """
+    A backup of the ledger could not be kept, listed or fetched.
+    """
+
+    hint = (
+        "See that --ledger.backup-url is a folder that can be written or a bucket of which the "
+        "role may do s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject."
+    )
+    reason = "backup_unavailable"

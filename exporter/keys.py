@@ -40,6 +40,9 @@ class ObjectKind(StrEnum):
     OTHER = "other_service"
 
 
+SUFFIXES = (".json", ".json.gz")
+"""What log files are called; one that has been announced may be called anything."""
+
 _KINDS = {
     "CloudTrail": ObjectKind.LOG_FILE,
     "CloudTrail-Digest": ObjectKind.DIGEST,
@@ -76,6 +79,13 @@ def object_kind(key: str) -> ObjectKind:
         return _KINDS[name[1]]
     folder = _FOLDER.match(key)
     return _KINDS.get(folder[1], ObjectKind.OTHER) if folder else ObjectKind.LOG_FILE
+
+
+def is_log_file(key: str) -> bool:
+    """
+    Whether what was found, in a bucket or a folder, is worth reading without an announcement.
+    """
+    return key.endswith(SUFFIXES) and object_kind(key) is ObjectKind.LOG_FILE
 
 
 def delivery_minute_ms(key: str) -> int | None:

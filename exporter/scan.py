@@ -41,7 +41,7 @@ from exporter.errors import (
     OversizedLogFile,
 )
 from exporter.families import EVENTS, FAMILY, THOUSANDTHS, Kind
-from exporter.keys import ObjectKind, delivery_minute_ms, object_kind
+from exporter.keys import SUFFIXES, delivery_minute_ms, is_log_file
 from exporter.ledger.book import Policy
 from exporter.ledger.memory import MemoryLedger
 from exporter.logs import set_up_logs
@@ -52,10 +52,6 @@ from exporter.timestamps import usable_ms
 
 FILE_COLUMNS = 1000
 """How wide a table may be that goes to a file or a pipe: so wide that nothing is cut."""
-
-SUFFIXES = (".json", ".json.gz")
-"""What log files are called inside a folder or below a prefix; a file named by itself may
-be called anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +141,8 @@ def _files(path: Path) -> Iterator[Source]:
         folders.sort()
         for name in sorted(names):
             file = Path(folder, name)
-            if _is_log_file(str(file)):
+            if is_log_file(str(file)):
                 yield Source(LogFile("", str(file)), partial(_read_file, file))
-
-
-def _is_log_file(key: str) -> bool:
-    """
-    Whether what was found in a folder or below a prefix is worth reading.
-    """
-    return key.endswith(SUFFIXES) and object_kind(key) is ObjectKind.LOG_FILE
 
 
 def _read_file(path: Path, bytes_max: int) -> bytes:
@@ -177,7 +166,7 @@ def _objects(url: str) -> Iterator[Source]:
         for page in pages:
             for entry in page.get("Contents", []):
                 key = entry["Key"]
-                if _is_log_file(key):
+                if is_log_file(key):
                     get = partial(client.get_object, Bucket=bucket, Key=key)
                     yield Source(LogFile(bucket, key), partial(_read_object, get))
     except FAILURES as error:
