@@ -5,28 +5,48 @@ Rules:
 
 1. No more is received than may be in hand. Back-pressure is not asking.
 2. Every message ends in exactly one way. Deleted: the pipeline finished it. Left: it could
-   not be finished; it comes back by itself when its visibility timeout ends, and the
-   queue's redrive policy moves it to the dead-letter queue in the end. Released: a stop
-   came first; it is given back at once.
-3. A queue that fails is asked again, ever less often, until it answers.
+   not be finished, and trying again does not help; it is not touched, comes back when its
+   visibility timeout ends, and the queue's redrive policy moves it to the dead-letter
+   queue in the end. Postponed: its log file was not to be had; it comes back later each
+   time. Released: a stop came first; it is given back at once.
+3. A message in hand stays invisible for as long as that takes, up to the 12 hours after
+   which SQS shows it to others whatever is done.
+4. A ledger that cannot be written is nobody's fault on the queue. Messages stay in hand
+   until it can, so that none wears out its receives, and no more are received.
+5. A queue that fails, and an S3 that asks for fewer requests, are asked ever less often
+   until they answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 from exporter.aws.queue import BATCH_MAX, Message, Queue
-from exporter.errors import QueueUnavailable
+from exporter.errors import (
+    LedgerUnavailable,
+    LogFileThrottled,
+    LogFileUnavailable,
+    QueueUnavailable,
+    ReceiptExpired,
+)
 from exporter.pipeline import Pipeline
 from exporter.telemetry import Telemetry
 
 MESSAGES_IN_HAND_MAX = 100
+MESSAGES_BEGUN_MAX = 32
+"""How many messages of those in hand are worked at; the others can be given back unspoilt."""
 RETRY_SECONDS_MIN = 1.0
 RETRY_SECONDS_MAX = 30.0
+POSTPONE_SECONDS_MAX = 900.0
+IN_HAND_SECONDS_MAX = 12 * 3600 - 60.0
+"""SQS counts its 12 hours from the receipt, which was a moment before we knew of it."""
 LAST_RECEIVE_SECONDS = 1.0
-"""How long a stop waits for the answer to the last receive."""
+"""How long a stop that has nothing else to do waits for the answer to the last receive."""
+LAST_RENEWAL_SECONDS = 2.0
+"""How long the end of a message waits for a renewal that is under way."""
 RELEASE_SHARE = 0.2
 """How much of a stop's grace is kept for giving back what is not finished."""
 
@@ -56,12 +76,44 @@ class Backoff:
         return seconds * random.uniform(0.75, 1.0)  # noqa: S311 - spreads load, guards nothing
 
 
+class Pace:
+    """
+    When more may be begun: at once, or after a pause that grows while S3 is overloaded.
+    """
+
+    def __init__(self) -> None:
+        self._backoff = Backoff()
+        self._pause_ends = 0.0
+
+    def slow_down(self) -> None:
+        """
+        Pause; who asks for it during a pause was begun before it, and does not lengthen it.
+        """
+        now = asyncio.get_running_loop().time()
+        if now >= self._pause_ends:
+            self._pause_ends = now + self._backoff.next_seconds()
+
+    def recover(self) -> None:
+        """
+        Take note that S3 hands over log files again.
+        """
+        if asyncio.get_running_loop().time() >= self._pause_ends:
+            self._backoff.reset()
+
+    async def keep(self) -> None:
+        """
+        Wait until there is no pause.
+        """
+        await asyncio.sleep(max(0.0, self._pause_ends - asyncio.get_running_loop().time()))
+
+
 class Consumer:
     """
     Consumes one queue until told to stop.
 
     Args:
         answered: Called after every attempt to receive, with what is wrong or with None.
+        writable: Whether the ledger can be written, as far as is known.
     """
 
     def __init__(
@@ -70,13 +122,20 @@ class Consumer:
         pipeline: Pipeline,
         telemetry: Telemetry,
         answered: Callable[[str | None], None],
+        *,
+        writable: Callable[[], bool] = lambda: True,
     ) -> None:
         self._queue = queue
         self._pipeline = pipeline
         self._telemetry = telemetry
         self._answered = answered
+        self._writable = writable
+        self._pace = Pace()
         self._in_hand: set[asyncio.Task[None]] = set()
+        self._begun: set[asyncio.Task[None]] = set()
+        self._hands = asyncio.Semaphore(MESSAGES_BEGUN_MAX)
         self._hand_freed = asyncio.Event()
+        self._receiving: asyncio.Future[list[Message]] | None = None
         telemetry.queue_joined(queue.name)
 
     async def run(self) -> None:
@@ -86,6 +145,7 @@ class Consumer:
         backoff = Backoff()
         while True:
             await self._wait_for_free_hands()
+            await self._pace.keep()
             try:
                 with self._telemetry.stage("receive"):
                     messages = await self._receive()
@@ -97,19 +157,29 @@ class Consumer:
                 continue
             backoff.reset()
             self._answered(None)
-            self._telemetry.messages_received(
-                self._queue.name, [message.sent_ms for message in messages]
-            )
+            self._note_received(messages)
             for message in messages:
                 self._take_in_hand(message)
 
     async def drain(self, grace_seconds: float) -> None:
         """
-        Finish what is in hand; what is not finished in time is released.
+        Finish what has been begun; the rest, and what is not finished in time, is released.
+
+        SQS may answer the last receive at any moment, and best with what is released just
+        now: it hides messages as it sends them, and nobody would see them for a while. So
+        somebody listens until all else is done.
         """
         self._telemetry.stopping(messages_in_hand=len(self._in_hand))
-        if not self._in_hand:
-            return
+        listening = asyncio.create_task(self._give_back_the_last(), name="last receive")
+        # What waits for the ledger to be written again would wait in vain.
+        for task in self._in_hand - self._begun if self._writable() else self._in_hand:
+            task.cancel()
+        if self._in_hand:
+            await self._empty_hands(grace_seconds)
+        await asyncio.wait([listening], timeout=LAST_RECEIVE_SECONDS)
+        listening.cancel()
+
+    async def _empty_hands(self, grace_seconds: float) -> None:
         release_seconds = grace_seconds * RELEASE_SHARE
         _, unfinished = await asyncio.wait(self._in_hand, timeout=grace_seconds - release_seconds)
         for task in unfinished:
@@ -117,36 +187,41 @@ class Consumer:
         if unfinished:
             await asyncio.wait(unfinished, timeout=release_seconds)
 
+    async def _give_back_the_last(self) -> None:
+        """
+        Release what the last receive still brings.
+        """
+        if self._receiving is None:
+            return
+        with suppress(Exception):  # whatever is wrong, nothing has been brought
+            messages = await self._receiving
+            self._note_received(messages)
+            await asyncio.gather(*map(self._release, messages))
+
     async def _receive(self) -> list[Message]:
         """
-        Receive some messages; if a stop comes meanwhile, give back those that still arrive.
-
-        SQS hides messages from the moment it sends them. A call that is cut off may have
-        some on their way, and nobody would see them before their visibility timeout ends.
+        Receive some messages. A stop does not end the call; see ``drain``.
         """
-        call = asyncio.ensure_future(self._queue.receive(BATCH_MAX))
-        try:
-            return await asyncio.shield(call)
-        except asyncio.CancelledError:
-            await asyncio.wait([call], timeout=LAST_RECEIVE_SECONDS)
-            if call.done() and not call.exception():
-                self._telemetry.messages_received(
-                    self._queue.name, [message.sent_ms for message in call.result()]
-                )
-                if releases := [
-                    asyncio.ensure_future(self._release(message)) for message in call.result()
-                ]:
-                    await asyncio.wait(releases, timeout=LAST_RECEIVE_SECONDS)
-            call.cancel()
-            raise
+        self._receiving = asyncio.ensure_future(self._queue.receive(BATCH_MAX))
+        messages = await asyncio.shield(self._receiving)
+        self._receiving = None
+        return messages
+
+    def _note_received(self, messages: Sequence[Message]) -> None:
+        self._telemetry.messages_received(
+            self._queue.name, [message.sent_ms for message in messages]
+        )
 
     async def _wait_for_free_hands(self) -> None:
-        while len(self._in_hand) + BATCH_MAX > MESSAGES_IN_HAND_MAX:
+        while len(self._in_hand) + BATCH_MAX > MESSAGES_IN_HAND_MAX or (
+            # With nothing in hand, nobody would find out that the ledger can be written again.
+            self._in_hand and not self._writable()
+        ):
             self._hand_freed.clear()
             await self._hand_freed.wait()
 
     def _take_in_hand(self, message: Message) -> None:
-        task = asyncio.create_task(self._count(message), name=f"message {message.message_id}")
+        task = asyncio.create_task(self._settle(message), name=f"message {message.message_id}")
         self._in_hand.add(task)
         task.add_done_callback(self._put_down)
 
@@ -154,22 +229,113 @@ class Consumer:
         self._in_hand.discard(task)
         self._hand_freed.set()
 
-    async def _count(self, message: Message) -> None:
+    async def _settle(self, message: Message) -> None:
         """
         See one message to its end, whichever that is.
         """
         try:
-            await self._pipeline.count(self._queue, message)
+            async with self._kept_hidden(message):
+                await self._count(message)
         except asyncio.CancelledError:
             await self._release(message)
+        except LogFileUnavailable as error:
+            await self._postpone(message, error)
         except Exception as error:  # noqa: BLE001 - one message's fault must not stop the others
             self._telemetry.message_left(message.message_id, error)
         else:
             self._telemetry.message_deleted()
 
+    async def _count(self, message: Message) -> None:
+        """
+        Count one message when its turn comes; again and again while the ledger is what fails.
+        """
+        backoff = Backoff()
+        async with self._hands:
+            await self._pace.keep()
+            async with self._being_begun():
+                while True:
+                    try:
+                        if await self._pipeline.count(self._queue, message):
+                            self._pace.recover()
+                    except LedgerUnavailable:
+                        await asyncio.sleep(backoff.next_seconds())
+                    except LogFileThrottled:
+                        self._pace.slow_down()  # before anybody gets the hand that is freed
+                        raise
+                    else:
+                        return
+
+    @asynccontextmanager
+    async def _being_begun(self) -> AsyncIterator[None]:
+        task = asyncio.current_task()
+        assert task is not None, "a message is counted by a task of its own"  # noqa: S101
+        self._begun.add(task)
+        try:
+            yield
+        finally:
+            self._begun.discard(task)
+
+    @asynccontextmanager
+    async def _kept_hidden(self, message: Message) -> AsyncIterator[None]:
+        """
+        Keep others from receiving the message during the block.
+        """
+        over = asyncio.Event()
+        renewals = asyncio.create_task(
+            self._renew(message, over), name=f"renewals of {message.message_id}"
+        )
+        try:
+            yield
+        finally:
+            over.set()
+            # One that is under way would undo what is done with the message next.
+            await asyncio.wait([renewals], timeout=LAST_RENEWAL_SECONDS)
+            renewals.cancel()
+
+    async def _renew(self, message: Message, over: asyncio.Event) -> None:
+        """
+        Hide the message anew whenever half of its time is over, for as long as SQS lets it.
+
+        A failure leaves time for a few attempts more.
+        """
+        clock = asyncio.get_running_loop()
+        given_back = clock.time() + IN_HAND_SECONDS_MAX
+        share = 1 / 2
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._queue.visibility_seconds * share):
+                    await over.wait()
+                    return
+            seconds = min(self._queue.visibility_seconds, given_back - clock.time())
+            if seconds < 1:
+                return
+            try:
+                await self._queue.hide(message, seconds)
+            except ReceiptExpired:
+                return
+            except QueueUnavailable as error:
+                share = 1 / 8
+                self._telemetry.renewal_failed(error)
+            else:
+                share = 1 / 2
+
+    async def _postpone(self, message: Message, error: LogFileUnavailable) -> None:
+        """
+        Let a message come back later than it would by itself, and later each time.
+        """
+        doubled = self._queue.visibility_seconds * 2.0 ** min(message.receives - 1, 20)
+        seconds = max(self._queue.visibility_seconds, min(doubled, POSTPONE_SECONDS_MAX))
+        seconds = min(seconds, IN_HAND_SECONDS_MAX)
+        try:
+            await self._queue.hide(message, seconds)
+        except QueueUnavailable:
+            self._telemetry.message_left(message.message_id, error)
+        else:
+            self._telemetry.message_postponed()
+
     async def _release(self, message: Message) -> None:
         try:
-            await self._queue.release(message)
+            await self._queue.hide(message, 0)
         except Exception as error:  # noqa: BLE001 - it comes back by itself, whatever was wrong
             self._telemetry.message_left(message.message_id, error)
         else:

@@ -8,24 +8,33 @@ Rules:
 2. Each log file commits on its own. One bad file of three costs the other two nothing;
    the message stays for the sake of the bad one.
 3. What is no log file is told by its key, and never fetched.
+4. Nothing is tried again here. Whoever calls knows what waiting costs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import suppress
 
 from exporter.aws.objects import Objects
 from exporter.aws.queue import Message, Queue
 from exporter.cloudtrail import Decoded, decode, decode_record
-from exporter.errors import InlineEvent, LedgerUnavailable, MalformedLogFile, OversizedLogFile
+from exporter.errors import (
+    InlineEvent,
+    LedgerUnavailable,
+    LogFileThrottled,
+    MalformedLogFile,
+    OversizedLogFile,
+    Transient,
+)
 from exporter.keys import ObjectKind, delivery_minute_ms, object_kind
 from exporter.ledger import Ledger
 from exporter.notifications import InlineRecord, LogFile, Notification, read_notification
 from exporter.tally import Reading
-from exporter.telemetry import Telemetry
+from exporter.telemetry import Source, Telemetry
 from exporter.timestamps import usable_ms
 
 AT_ONCE_BYTES_MAX = 64 * 1024
@@ -34,6 +43,8 @@ AT_ONCE_INFLATED_BYTES_MAX = 1024 * 1024
 
 The event loop then goes on in turns with it, and a small file that inflates to a huge one
 cannot hold it up."""
+USUAL_INFLATED_BYTES_MAX = 16 * 1024 * 1024
+"""A log file that inflates to more than this is huge, and has a thread beside the usual ones'."""
 
 
 class Pipeline:
@@ -43,6 +54,7 @@ class Pipeline:
     Args:
         inflated_bytes_max: A larger log file is refused as a whole.
         accept_inline_events: Whether records that messages carry themselves are counted.
+        now: The clock, in seconds since 1970.
     """
 
     def __init__(
@@ -53,35 +65,77 @@ class Pipeline:
         *,
         inflated_bytes_max: int,
         accept_inline_events: bool = False,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        self._objects = objects
+        self.objects = objects
         self._ledger = ledger
         self._telemetry = telemetry
         self._inflated_bytes_max = inflated_bytes_max
         self._accept_inline_events = accept_inline_events
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
+        self._now = now
+        self._usual = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
+        self._huge = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode huge")
 
-    async def count(self, queue: Queue, message: Message) -> None:
+    async def count(self, queue: Queue, message: Message) -> bool:
         """
         Count the events that one message announces, each exactly once, then delete it.
 
+        Returns whether S3 has handed over a log file for it.
+
         Raises:
             Exception: The message was not deleted, because of this file or message; an
-                ExporterError unless nobody foresaw it. What its other files hold has been
+                ExporterError unless nobody foresaw it, and a Transient one if any of its
+                files may do better another time. What its other files hold has been
                 counted, and will not be counted again.
         """
         notification = self._read(message)
-        failures = [
-            failure
-            for log_file in notification.log_files
-            if (failure := await self._failure_to_count(log_file, message))
-        ]
+        handed_over = False
+        failures = list[Exception]()
+        for log_file in notification.log_files:
+            try:
+                with self._telemetry.log_file_in_hand():
+                    handed_over |= await self._count_log_file(log_file)
+            except Exception as error:  # noqa: BLE001 - also an unforeseen fault is this file's own
+                self._telemetry.log_file_failed(error, message_id=message.message_id)
+                failures.append(error)
         if failures:
-            raise failures[0]
+            raise max(failures, key=_hope)
         if notification.inline:
             await self._count_inline(notification, notification.inline, message)
         with self._telemetry.stage("delete"):
             await queue.delete(message)
+        return handed_over
+
+    async def read(self, log_file: LogFile) -> Reading | None:
+        """
+        What a log file holds, ready to be counted; None for what is no log file by its key.
+
+        Raises:
+            Permanent: It is refused.
+            LogFileUnavailable: S3 did not hand it over.
+        """
+        self.objects.admit(log_file)
+        kind = object_kind(log_file.key)
+        if kind is not ObjectKind.LOG_FILE:
+            self._telemetry.log_file_ignored(kind)
+            return None
+        fetching = self.objects.fetch(log_file)
+        async with self._telemetry.entering("fetch", fetching) as body:
+            decoded = await self._decode(log_file, body)
+        delivered_ms = _delivered_ms(log_file, self._now() * 1000)
+        return Reading(log_file, delivered_ms, decoded.events, decoded.kms_requests)
+
+    async def commit(self, reading: Reading, source: Source | None) -> None:
+        """
+        Count what a log file held; without a source it is only to be remembered.
+
+        Raises:
+            LedgerUnavailable: Nothing was counted.
+        """
+        with self._telemetry.stage("commit"):
+            tally = await self._ledger.commit(reading)
+        if source:
+            self._telemetry.log_file_counted(reading, source, tally)
 
     def _read(self, message: Message) -> Notification:
         notification = read_notification(message.body)
@@ -91,32 +145,14 @@ class Pipeline:
             self._telemetry.notification_read(notification)
         return notification
 
-    async def _failure_to_count(self, log_file: LogFile, message: Message) -> Exception | None:
+    async def _count_log_file(self, log_file: LogFile) -> bool:
         """
-        Count one log file, and hand back what went wrong so that the next has its turn.
+        Count one log file, and tell whether it is one, by its key.
         """
-        try:
-            with self._telemetry.log_file_in_hand():
-                await self._count_log_file(log_file)
-        except Exception as error:  # noqa: BLE001 - also an unforeseen fault is this file's own
-            self._telemetry.log_file_failed(message.message_id, error)
-            return error
-        return None
-
-    async def _count_log_file(self, log_file: LogFile) -> None:
-        self._objects.admit(log_file)
-        kind = object_kind(log_file.key)
-        if kind is not ObjectKind.LOG_FILE:
-            self._telemetry.log_file_ignored(kind)
-            return
-        fetching = self._objects.fetch(log_file)
-        async with self._telemetry.entering("fetch", fetching) as body:
-            decoded = await self._decode(log_file, body)
-            delivered_ms = _delivered_ms(log_file, time.time() * 1000)
-            reading = Reading(log_file, delivered_ms, decoded.events, decoded.kms_requests)
-            with self._telemetry.stage("commit"):
-                tally = await self._ledger.commit(reading)
-        self._telemetry.log_file_counted(log_file, delivered_ms, decoded, tally)
+        reading = await self.read(log_file)
+        if reading is not None:
+            await self.commit(reading, Source.QUEUE)
+        return reading is not None
 
     async def _count_inline(
         self, notification: Notification, record: InlineRecord, message: Message
@@ -128,7 +164,7 @@ class Pipeline:
             decoded = decode_record(record.text, account_id=record.account_id)
         self._telemetry.notification_read(notification)
         self._telemetry.decoded(decoded)
-        delivered_ms = usable_ms(record.sent_ms, time.time() * 1000)
+        delivered_ms = usable_ms(record.sent_ms, self._now() * 1000)
         reading = Reading(None, delivered_ms, decoded.events, decoded.kms_requests)
         try:
             with self._telemetry.stage("commit"):
@@ -143,29 +179,42 @@ class Pipeline:
         The events of a log file; an error of decoding is told which file it is about.
         """
         self._telemetry.log_file_fetched(len(body))
-        work = partial(decode, body, inflated_bytes_max=self._inflated_bytes_max)
         try:
             with self._telemetry.stage("decode"):
-                decoded = self._decoded_at_once(body)
-                if decoded is None:
-                    loop = asyncio.get_running_loop()
-                    decoded = await loop.run_in_executor(self._thread, work)
+                decoded = await self._decoded(body)
         except (MalformedLogFile, OversizedLogFile) as error:
             raise type(error)(f"{log_file}: {error}") from error
         self._telemetry.log_file_decoded(decoded)
         return decoded
 
-    def _decoded_at_once(self, body: bytes) -> Decoded | None:
+    async def _decoded(self, body: bytes) -> Decoded:
         """
-        The events of a small log file, at once; None for one that is too large for that.
+        The events of a log file, decoded where one of its size belongs.
+
+        How large it is shows only on the way. What turns out to be too large for its place
+        starts anew at the next; what has been done costs little beside what follows.
         """
-        if len(body) > AT_ONCE_BYTES_MAX:
-            return None
-        inflated_bytes_max = min(AT_ONCE_INFLATED_BYTES_MAX, self._inflated_bytes_max)
-        try:
-            return decode(body, inflated_bytes_max=inflated_bytes_max)
-        except OversizedLogFile:
-            return None
+        loop = asyncio.get_running_loop()
+        if len(body) <= AT_ONCE_BYTES_MAX:
+            with suppress(OversizedLogFile):
+                return self._work(body, AT_ONCE_INFLATED_BYTES_MAX)
+        with suppress(OversizedLogFile):
+            return await loop.run_in_executor(
+                self._usual, self._work, body, USUAL_INFLATED_BYTES_MAX
+            )
+        return await loop.run_in_executor(self._huge, self._work, body, self._inflated_bytes_max)
+
+    def _work(self, body: bytes, inflated_bytes_max: int) -> Decoded:
+        return decode(body, inflated_bytes_max=min(inflated_bytes_max, self._inflated_bytes_max))
+
+
+def _hope(failure: Exception) -> tuple[bool, ...]:
+    """
+    How much there is to be gained from trying again; who is to be spared comes first.
+    """
+    return tuple(
+        isinstance(failure, kind) for kind in (LedgerUnavailable, LogFileThrottled, Transient)
+    )
 
 
 def _delivered_ms(log_file: LogFile, now_ms: float) -> int | None:

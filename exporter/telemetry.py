@@ -27,7 +27,10 @@ from contextlib import (
     contextmanager,
 )
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
 from itertools import product
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import prometheus_client
@@ -40,11 +43,12 @@ from exporter.errors import ExporterError, Permanent
 from exporter.families import Kind
 from exporter.keys import ObjectKind
 from exporter.logs import LOG, say
-from exporter.notifications import Envelope, LogFile, Notification
-from exporter.tally import Tally
+from exporter.notifications import Envelope, Notification
+from exporter.tally import Reading, Tally
 from exporter.timestamps import usable_ms
 
 QUIET_SECONDS = 60
+PROGRESS_SECONDS = 10
 RECENT_SECONDS = 60
 RECENT_MESSAGES_MAX = 10_000
 
@@ -59,7 +63,17 @@ AWS_OPERATIONS = {
         "GetQueueAttributes",
         "GetQueueUrl",
     ),
-    "s3": ("GetObject", "HeadBucket"),
+    "s3": (
+        "GetObject",
+        "HeadBucket",
+        "ListObjectsV2",
+        "PutObject",
+        "CreateMultipartUpload",
+        "UploadPart",
+        "CompleteMultipartUpload",
+        "AbortMultipartUpload",
+        "DeleteObject",
+    ),
 }
 AWS_CODES = {
     "ok": "ok",
@@ -116,6 +130,16 @@ _REFUSED_ENVELOPES: Mapping[type[Permanent], str] = {
 """The errors that are about a message as such, and what is known of its envelope."""
 
 Entered = TypeVar("Entered")
+
+
+class Source(StrEnum):
+    """
+    How the exporter came to know of an event.
+    """
+
+    QUEUE = "queue"
+    INLINE = "inline"
+    RECONCILE = "reconcile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +203,10 @@ METRICS = (
         "codecommit_exporter_messages_total",
         Kind.COUNTER,
         "Messages by how they ended: deleted, left (comes back when its visibility timeout "
-        "ends, and goes to the dead-letter queue in the end), released (given back at once).",
+        "ends, and goes to the dead-letter queue in the end), postponed (its log file was not to "
+        "be had; it comes back later each time), released (given back at once).",
         ("outcome",),
-        (("deleted", "left", "released"),),
+        (("deleted", "left", "postponed", "released"),),
     ),
     Metric(
         "codecommit_exporter_log_files_total",
@@ -216,10 +241,10 @@ METRICS = (
     Metric(
         "codecommit_exporter_events_counted_total",
         Kind.COUNTER,
-        "Events counted, by where they came from: a log file announced on the queue, or inline, "
-        "the message itself.",
+        "Events counted, by where they came from: a log file announced on the queue (queue), the "
+        "message itself (inline), or a log file found in the bucket (reconcile).",
         ("source",),
-        (("queue", "inline"),),
+        (tuple(Source),),
     ),
     Metric(
         "codecommit_exporter_duplicate_events_total",
@@ -257,7 +282,7 @@ METRICS = (
     Metric(
         "codecommit_exporter_messages_in_hand",
         Kind.GAUGE,
-        "Messages received and not yet deleted, left or released.",
+        "Messages received and not yet deleted, left, postponed or released.",
     ),
     Metric(
         "codecommit_exporter_log_files_in_hand",
@@ -342,12 +367,68 @@ class Telemetry:
     def ledger_held_elsewhere(self, url: str) -> None:
         say(logging.WARNING, "Waiting: another process has the ledger open", ledger=url)
 
+    def ledger_unwritable(self) -> None:
+        say(logging.ERROR, "The ledger cannot be written: nothing more is received until it can")
+
+    def ledger_writable(self) -> None:
+        say(logging.INFO, "The ledger can be written again")
+
     def ledger_opened(self, url: str, ledger: Kept) -> None:
         self._metric("ledger_writable").set_function(lambda: float(ledger.writable))
         self._metric("ledger_bytes").set_function(lambda: ledger.bytes)
         self._metric("series").set_function(lambda: len(ledger.series))
         self._metric("repositories").set_function(lambda: len(ledger.known))
         say(logging.INFO, "The ledger is open", ledger=url, series=len(ledger.series))
+
+    def ledger_moved_aside(self, path: Path, aside: Path) -> None:
+        say(
+            logging.ERROR,
+            "The ledger is lost or damaged; what there is of it has been moved aside",
+            ledger=path,
+            now=aside.name,
+        )
+
+    def ledger_started_empty(self, path: Path, backups: object | None, rebuild: str | None) -> None:
+        ignored = {"hint": f"There is nothing to {rebuild}: no ledger was lost."} if rebuild else {}
+        say(
+            logging.WARNING,
+            "There is no ledger, and nothing says that there was one: starting an empty one",
+            ledger=path,
+            backups=backups or "none",
+            **ignored,
+        )
+
+    def ledger_rebuilt(self, path: Path, rebuild: str) -> None:
+        say(
+            logging.WARNING,
+            "The ledger was lost; an empty one takes its place, as asked for",
+            ledger=path,
+            rebuild=rebuild,
+            hint="Take --ledger.rebuild out again: it would do the same the next time.",
+        )
+
+    def ledger_restored(self, path: Path, backup: str) -> None:
+        say(logging.WARNING, "The ledger was lost and is restored", ledger=path, backup=backup)
+
+    def backup_unusable(self, backup: str, error: ExporterError) -> None:
+        say(logging.WARNING, "A backup cannot be used", backup=backup, error=error)
+
+    def replay_begun(self, from_ms: int, *, counts: bool) -> ReplayProgress:
+        if not counts:
+            sentence = "Remembering all log files of the buckets, so as not to count them"
+        elif not from_ms:
+            sentence = "Counting all log files of the buckets"
+        else:
+            sentence = "Reading the log files that may have come since the ledger was copied"
+        since = datetime.fromtimestamp(from_ms / 1000, UTC).isoformat(timespec="seconds")
+        say(logging.INFO, sentence, stored_since=since)
+        return ReplayProgress()
+
+    def backed_up(self, backup: str) -> None:
+        say(logging.INFO, "The ledger is backed up", to=backup)
+
+    def backup_failed(self, error: ExporterError) -> None:
+        self._say_seldom("The ledger is not backed up", error)
 
     def queue_joined(self, name: str) -> None:
         recent = self._ages[name] = deque(maxlen=RECENT_MESSAGES_MAX)
@@ -359,13 +440,15 @@ class Telemetry:
         say(logging.INFO, "Ready: the queue answers, log files are counted")
 
     def not_ready(self, error: ExporterError, *, retry_seconds: float) -> None:
-        say(
-            logging.ERROR,
-            "Not ready, trying again",
-            error=error,
-            hint=error.hint,
-            retry_seconds=round(retry_seconds, 1),
-        )
+        if (left_out := self._silence(f"not ready: {error}")) is not None:
+            say(
+                logging.ERROR,
+                "Not ready, trying again",
+                error=error,
+                hint=error.hint,
+                retry_seconds=round(retry_seconds, 1),
+                **left_out,
+            )
 
     def bucket_untold(self, bucket: str) -> None:
         say(
@@ -400,6 +483,12 @@ class Telemetry:
 
     def message_released(self) -> None:
         self._message_ended("released")
+
+    def message_postponed(self) -> None:
+        self._message_ended("postponed")
+
+    def renewal_failed(self, error: ExporterError) -> None:
+        self._say_seldom("A message in hand could not be kept invisible", error)
 
     def message_left(self, message_id: str, error: BaseException) -> None:
         self._message_ended("left")
@@ -473,33 +562,31 @@ class Telemetry:
         self._metric("log_file_bytes_total").labels("inflated").inc(decoded.inflated_bytes)
         self.decoded(decoded)
 
-    def log_file_counted(
-        self, log_file: LogFile, delivered_ms: int | None, decoded: Decoded, tally: Tally
-    ) -> None:
+    def log_file_counted(self, reading: Reading, source: Source, tally: Tally) -> None:
         self._metric("log_files_total").labels(_outcome(tally)).inc()
-        self._counted("queue", tally)
-        self._observe_lag(tally.counted)
-        self._newest_delivery_ms = max(self._newest_delivery_ms, delivered_ms or 0)
+        self._counted(source, tally)
+        if source is Source.QUEUE:
+            self._observe_lag(tally.counted)
+        self._newest_delivery_ms = max(self._newest_delivery_ms, reading.delivered_ms or 0)
         self._metric("last_log_file_timestamp_seconds").set(self._newest_delivery_ms / 1000)
         if LOG.isEnabledFor(logging.DEBUG):
             say(
                 logging.DEBUG,
                 "Log file counted",
-                log_file=log_file,
+                log_file=reading.log_file,
                 events=len(tally.counted),
                 kms_requests=tally.kms_requests,
                 repeated=tally.repeated,
                 late=tally.late,
-                invalid=decoded.invalid,
             )
 
     def inline_counted(self, tally: Tally) -> None:
-        self._counted("inline", tally)
+        self._counted(Source.INLINE, tally)
 
     def inline_failed(self, message_id: str, error: ExporterError) -> None:
         self._say_seldom("An inline event is not counted", error, message_id=message_id)
 
-    def _counted(self, source: str, tally: Tally) -> None:
+    def _counted(self, source: Source, tally: Tally) -> None:
         self._metric("events_counted_total").labels(source).inc(len(tally.counted))
         self._metric("duplicate_events_total").inc(tally.repeated)
         self._metric("late_events_total").inc(tally.late)
@@ -513,11 +600,11 @@ class Telemetry:
                 "can take more.",
             )
 
-    def log_file_failed(self, message_id: str, error: Exception) -> None:
+    def log_file_failed(self, error: Exception, **fields: str) -> None:
         self._metric("log_files_total").labels("failed").inc()
         if isinstance(error, Permanent):
             self._metric("refused_total").labels(error.reason).inc()
-        self._say_seldom("A log file is not counted", error, message_id=message_id)
+        self._say_seldom("A log file is not counted", error, **fields)
 
     def _observe_lag(self, events: Sequence[Event]) -> None:
         now = self._now()
@@ -570,6 +657,50 @@ class Telemetry:
         self._last_said[topic] = now
         left_out = self._left_out.pop(topic, 0)
         return {"left_out": left_out} if left_out else {}
+
+
+class ReplayProgress:
+    """
+    Tells now and then how far a replay is.
+    """
+
+    def __init__(self) -> None:
+        self._begun = self._told = time.monotonic()
+        self._files_to_read = 0
+        self._files_read = 0
+
+    def found(self, files: int) -> None:
+        if self._is_due():
+            say(logging.INFO, "Listing log files", found=files)
+
+    def to_read(self, files: int) -> None:
+        self._begun = time.monotonic()
+        self._files_to_read = files
+        say(logging.INFO, "Reading log files that the ledger does not know", log_files=files)
+
+    def read(self) -> None:
+        self._files_read += 1
+        if self._is_due():
+            rate = self._files_read / (time.monotonic() - self._begun)
+            rest = self._files_to_read - self._files_read
+            say(
+                logging.INFO,
+                "Reading log files",
+                read=self._files_read,
+                of=self._files_to_read,
+                a_second=round(rate, 1),
+                seconds_left=round(rest / rate),
+            )
+
+    def ended(self) -> None:
+        say(logging.INFO, "The ledger has caught up", log_files=self._files_read)
+
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        if now - self._told < PROGRESS_SECONDS:
+            return False
+        self._told = now
+        return True
 
 
 def _outcome(tally: Tally) -> str:

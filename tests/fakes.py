@@ -3,28 +3,29 @@ The road without AWS: clients that behave as botocore's do, in memory.
 
 The program's own ``Queue``, ``Objects`` and ``Pipeline`` run on top of them unchanged. What
 they share is an ``Edge``: every call crosses it, and a test can make the crossing fail, wait
-or be the last thing that ever happens.
+or be the last thing that ever happens. Time is the event loop's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import wraps
 from itertools import count
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, ParamSpec, Self
 
 from botocore.exceptions import ClientError, EndpointConnectionError
 from prometheus_client import CollectorRegistry
 
-from exporter.aws.objects import Buckets, Objects
+from exporter.aws.objects import BYTES_IN_HAND_MAX, Buckets, Objects
 from exporter.aws.queue import Message, Queue
 from exporter.codecommit import Repository
+from exporter.errors import LedgerUnavailable
 from exporter.families import Series, SeriesState
 from exporter.knowledge import Known
 from exporter.ledger import Ledger
@@ -36,16 +37,20 @@ from exporter.values import AllowedBucket
 from tests import records
 from tests.oracle import Totals
 from tests.processes import Page
+from tests.virtual import VirtualLoop
+
+Arguments = ParamSpec("Arguments")
 
 BUCKET = "trail-logs"
 QUEUE = "trail-queue"
 ACCOUNT = "123456789012"
 QUEUE_URL = f"https://sqs.eu-central-1.amazonaws.com/{ACCOUNT}/{QUEUE}"
 DEAD_LETTER_ARN = f"arn:aws:sqs:eu-central-1:{ACCOUNT}:{QUEUE}-dead"
-SECOND = 0.001
-"""How long a second of the fakes lasts."""
+VISIBILITY_SECONDS_MAX = 12 * 3600
+"""How long SQS hides a message from its receipt, whatever is asked for."""
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 30
+"""Longer than a long poll lasts."""
 
 
 class Clock:
@@ -91,6 +96,8 @@ class Edge:
     """
     Where the program ends and what it calls begins.
 
+    Calls are told apart by their name or, more narrowly, by name and subject: ``read one``.
+
     Args:
         stop_at: The story stops at this crossing, counted from 1. Each call has two: on its
             way in, when nothing has happened yet, and on its way back, when it has.
@@ -98,7 +105,10 @@ class Edge:
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.calls: list[str] = []
+        self.times: defaultdict[str, list[float]] = defaultdict(list)
+        """When calls of each name were made, by the loop's clock."""
         self.errors: defaultdict[str, deque[Exception]] = defaultdict(deque)
+        self.faults: dict[str, Exception] = {}
         self.gates: dict[str, asyncio.Event] = {}
         self.stopped = asyncio.Event()
         self._crossings = count(1)
@@ -110,6 +120,18 @@ class Edge:
         Let the next calls of this name raise these errors, one each.
         """
         self.errors[name].extend(errors)
+
+    def break_down(self, name: str, fault: Exception) -> None:
+        """
+        Let every call of this name raise a fault, until it is mended.
+        """
+        self.faults[name] = fault
+
+    def mend(self, name: str) -> None:
+        """
+        Let calls of this name do again what they should.
+        """
+        del self.faults[name]
 
     def close(self, name: str) -> asyncio.Event:
         """
@@ -123,11 +145,16 @@ class Edge:
         One call: what it does is done in the block.
         """
         await self._cross()
-        self.calls.append(f"{name} {subject}".rstrip())
-        if gate := self.gates.get(name):
-            await gate.wait()
-        if self.errors[name]:
-            raise self.errors[name].popleft()
+        call = f"{name} {subject}".rstrip()
+        self.calls.append(call)
+        self.times[name].append(asyncio.get_running_loop().time())
+        for one in (name, call):
+            if gate := self.gates.get(one):
+                await gate.wait()
+            if errors := self.errors.get(one):
+                raise errors.popleft()
+            if fault := self.faults.get(one):
+                raise fault
         yield
         await self._cross()
 
@@ -155,7 +182,8 @@ class FakeBody:
     Its end arrives together with its last bytes: the read that finds it crosses no edge.
     """
 
-    def __init__(self, content: bytes, edge: Edge) -> None:
+    def __init__(self, key: str, content: bytes, edge: Edge) -> None:
+        self._key = key
         self._rest = content
         self._edge = edge
         self._has_ended = False
@@ -172,7 +200,7 @@ class FakeBody:
     async def read(self, bytes_max: int) -> bytes:
         if self._has_ended:
             return b""
-        async with self._edge.crossed("read"):
+        async with self._edge.crossed("read", self._key):
             piece, self._rest = self._rest[:bytes_max], self._rest[bytes_max:]
             self._has_ended = not self._rest
             return piece
@@ -203,7 +231,7 @@ class FakeS3:
             content = self.objects.get((parameters["Bucket"], parameters["Key"]))
             if content is None:
                 raise refusal("GetObject", "NoSuchKey", 404)
-            body = FakeBody(content, self._edge)
+            body = FakeBody(parameters["Key"], content, self._edge)
             self.bodies.append(body)
             size = {"ContentLength": len(content)} if self.tells_sizes else {}
             return {"Body": body, **size}
@@ -227,12 +255,30 @@ class FakeS3:
 class Sent:
     """
     A message in the queue; in flight from its receipt until it is deleted or comes back.
+
+    Times are the loop's. ``receives`` counts receipts, and the last of ``receipt_handles`` is
+    the one that works.
     """
 
     message_id: str
     body: str
-    receipt_handle: str = ""
-    in_flight: bool = False
+    receipt_handles: list[str] = field(default_factory=list)
+    received_at: float = 0.0
+    visible_at: float = 0.0
+
+    @property
+    def receives(self) -> int:
+        return len(self.receipt_handles)
+
+
+class Hiding(NamedTuple):
+    """
+    A wish to hide a message for some seconds, made so many seconds after its receipt.
+    """
+
+    message_id: str
+    after: int
+    seconds: int
 
 
 class FakeSqs:
@@ -240,7 +286,9 @@ class FakeSqs:
     An SQS client with one queue and its dead-letter queue.
 
     It keeps to the limits of the API reference: 10 messages to a receive, 10 distinct
-    entries to a batch. An empty queue lets the caller wait, for seconds of its own.
+    entries to a batch, 12 hours from a receipt. What is received comes back when the
+    queue's visibility timeout ends, unless that is moved. A receipt handle of an earlier
+    receipt deletes nothing, and the answer does not show it.
     """
 
     def __init__(self, edge: Edge) -> None:
@@ -248,12 +296,15 @@ class FakeSqs:
         self.undeletable: set[str] = set()
         self.attributes = {
             "RedrivePolicy": json.dumps({"deadLetterTargetArn": DEAD_LETTER_ARN}),
+            "VisibilityTimeout": "30",
         }
         self.dead = 0
         self.handed_out = 0
+        self.hidings: list[Hiding] = []
         self.edge = edge
         self._numbers = count(1)
         self._arrival = asyncio.Event()
+        self._handles: dict[str, Sent] = {}
 
     def send(self, body: str) -> str:
         """
@@ -269,7 +320,7 @@ class FakeSqs:
         Let the visibility timeout of every message in flight end.
         """
         for message in self.messages.values():
-            message.in_flight = False
+            message.visible_at = 0.0
         self._arrival.set()
 
     @property
@@ -277,27 +328,23 @@ class FakeSqs:
         """
         The ids of messages that have been received and not come back.
         """
-        return {message.message_id for message in self.messages.values() if message.in_flight}
+        return set(self.messages).difference(message.message_id for message in self._visible())
 
     async def receive_message(self, **parameters: Any) -> dict[str, Any]:
         async with self.edge.crossed("receive_message"):
             self._check_queue("ReceiveMessage", parameters)
             if not 1 <= parameters["MaxNumberOfMessages"] <= 10:
                 raise refusal("ReceiveMessage", "InvalidParameterValue")
-            messages = await self._visible(parameters["WaitTimeSeconds"] * SECOND)
+            messages = await self._arrived(parameters["WaitTimeSeconds"])
             if not messages:
                 return {}
             taken = messages[: parameters["MaxNumberOfMessages"]]
-            return {"Messages": [self._hand_out(message) for message in taken]}
+            asked = parameters["MessageSystemAttributeNames"]
+            return {"Messages": [self._hand_out(message, asked) for message in taken]}
 
     async def delete_message_batch(self, **parameters: Any) -> dict[str, Any]:
         entries = parameters["Entries"]
-        handles = {message.receipt_handle: message for message in self.messages.values()}
-        ids = ",".join(
-            handles[entry["ReceiptHandle"]].message_id
-            for entry in entries
-            if entry["ReceiptHandle"] in handles
-        )
+        ids = ",".join(self._name_of(entry["ReceiptHandle"]) for entry in entries)
         async with self.edge.crossed("delete_message_batch", ids):
             self._check_queue("DeleteMessageBatch", parameters)
             if len(entries) > 10:
@@ -306,23 +353,30 @@ class FakeSqs:
                 raise refusal("DeleteMessageBatch", "BatchEntryIdsNotDistinct")
             answer: dict[str, Any] = {"Successful": [], "Failed": []}
             for entry in entries:
-                message = handles.get(entry["ReceiptHandle"])
-                if message is None or message.message_id in self.undeletable:
-                    failure = {"Id": entry["Id"], "Code": "InternalError", "SenderFault": False}
-                    answer["Failed"].append(failure)
-                else:
-                    self.messages.pop(message.message_id, None)
-                    answer["Successful"].append({"Id": entry["Id"]})
+                failure = self._failure_to_delete(entry["ReceiptHandle"])
+                answer["Failed" if failure else "Successful"].append({"Id": entry["Id"], **failure})
             return {part: entries for part, entries in answer.items() if entries}
 
     async def change_message_visibility(self, **parameters: Any) -> dict[str, Any]:
-        async with self.edge.crossed("change_message_visibility"):
+        handle, seconds = parameters["ReceiptHandle"], parameters["VisibilityTimeout"]
+        message = self._handles.get(handle)
+        if message:
+            after = round(self._now() - message.received_at)
+            self.hidings.append(Hiding(message.message_id, after, seconds))
+        async with self.edge.crossed("change_message_visibility", self._name_of(handle)):
             self._check_queue("ChangeMessageVisibility", parameters)
-            for message in self.messages.values():
-                if message.receipt_handle == parameters["ReceiptHandle"]:
-                    message.in_flight = parameters["VisibilityTimeout"] > 0
-                    return {}
-            raise refusal("ChangeMessageVisibility", "ReceiptHandleIsInvalid")
+            if message is None:
+                raise refusal("ChangeMessageVisibility", "ReceiptHandleIsInvalid")
+            is_in_hand = message.message_id in self.in_flight
+            visible_at = self._now() + seconds
+            if (
+                not (is_in_hand and handle == message.receipt_handles[-1])
+                or visible_at > message.received_at + VISIBILITY_SECONDS_MAX
+            ):
+                raise refusal("ChangeMessageVisibility", "InvalidParameterValue")
+            message.visible_at = visible_at
+            self._arrival.set()
+            return {}
 
     async def get_queue_attributes(self, **parameters: Any) -> dict[str, Any]:
         async with self.edge.crossed("get_queue_attributes"):
@@ -349,28 +403,61 @@ class FakeSqs:
         if parameters["QueueUrl"] != QUEUE_URL:
             raise refusal(operation, "AWS.SimpleQueueService.NonExistentQueue")
 
-    async def _visible(self, wait_seconds: float) -> list[Sent]:
-        deadline = time.monotonic() + wait_seconds
-        while True:
-            self._arrival.clear()
-            visible = [message for message in self.messages.values() if not message.in_flight]
-            rest = deadline - time.monotonic()
-            if visible or rest <= 0:
-                return visible
-            try:
-                await asyncio.wait_for(self._arrival.wait(), rest)
-            except TimeoutError:
-                continue
+    def _name_of(self, handle: str) -> str:
+        """
+        What a call with this receipt handle is about.
+        """
+        return self._handles[handle].message_id if handle in self._handles else handle
 
-    def _hand_out(self, message: Sent) -> dict[str, Any]:
+    def _failure_to_delete(self, handle: str) -> dict[str, Any]:
+        """
+        Delete by a receipt handle, or tell why not.
+        """
+        message = self._handles.get(handle)
+        if message is None:
+            return {"Code": "ReceiptHandleIsInvalid", "SenderFault": True}
+        if message.message_id in self.undeletable:
+            return {"Code": "InternalError", "SenderFault": False}
+        if handle == message.receipt_handles[-1]:
+            self.messages.pop(message.message_id, None)
+        return {}
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _visible(self) -> list[Sent]:
+        now = self._now()
+        return [message for message in self.messages.values() if message.visible_at <= now]
+
+    async def _arrived(self, wait_seconds: float) -> list[Sent]:
+        """
+        The visible messages, as soon as there are some or the long poll is over.
+        """
+        deadline = self._now() + wait_seconds
+        while not (visible := self._visible()) and self._now() < deadline:
+            self._arrival.clear()
+            moments = [deadline, *(message.visible_at for message in self.messages.values())]
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(moments)):
+                    await self._arrival.wait()
+        return visible
+
+    def _hand_out(self, message: Sent, asked: Iterable[str]) -> dict[str, Any]:
         self.handed_out += 1
-        message.in_flight = True
-        message.receipt_handle = f"{message.message_id} receipt {self.handed_out}"
+        handle = f"{message.message_id} receipt {self.handed_out}"
+        self._handles[handle] = message
+        message.receipt_handles.append(handle)
+        message.received_at = self._now()
+        message.visible_at = message.received_at + int(self.attributes["VisibilityTimeout"])
+        attributes = {
+            "SentTimestamp": "1789999990000",
+            "ApproximateReceiveCount": str(message.receives),
+        }
         return {
             "MessageId": message.message_id,
             "Body": message.body,
-            "ReceiptHandle": message.receipt_handle,
-            "Attributes": {"SentTimestamp": "1789999990000"},
+            "ReceiptHandle": handle,
+            "Attributes": {name: attributes[name] for name in asked},
         }
 
 
@@ -382,6 +469,7 @@ class EdgeLedger:
     def __init__(self, ledger: Ledger, edge: Edge) -> None:
         self._ledger = ledger
         self._edge = edge
+        self._writable = True
 
     @property
     def series(self) -> Mapping[Series, SeriesState]:
@@ -397,12 +485,18 @@ class EdgeLedger:
 
     @property
     def writable(self) -> bool:
-        return self._ledger.writable
+        return self._writable and self._ledger.writable
 
     async def commit(self, reading: Reading) -> Tally:
         key = reading.log_file.key if reading.log_file else ""
-        async with self._edge.crossed("commit", key):
-            return await self._ledger.commit(reading)
+        try:
+            async with self._edge.crossed("commit", key):
+                tally = await self._ledger.commit(reading)
+        except LedgerUnavailable:
+            self._writable = False
+            raise
+        self._writable = True
+        return tally
 
     async def release(self, series: Collection[Series]) -> None:
         await self._ledger.release(series)
@@ -416,19 +510,25 @@ class Road:
     From a queue through a bucket to a ledger, all of it the program's own but the ends.
     """
 
-    def __init__(self, ledger: Ledger, *, edge: Edge | None = None) -> None:
+    def __init__(
+        self, ledger: Ledger, *, edge: Edge | None = None, sqs: FakeSqs | None = None
+    ) -> None:
         self.edge = edge or Edge()
         self.s3 = FakeS3(self.edge)
-        self.sqs = FakeSqs(self.edge)
+        self.sqs = sqs or FakeSqs(self.edge)
         self.ledger = EdgeLedger(ledger, self.edge)
         self.clock = Clock()
         self.telemetry = Telemetry(now=self.clock)
         self.queue = Queue(self.sqs, QUEUE_URL, QUEUE)
         self.objects = Objects(
-            self.s3, Buckets([AllowedBucket(BUCKET)]), compressed_bytes_max=1_000_000
+            self.s3, Buckets([AllowedBucket(BUCKET)]), compressed_bytes_max=BYTES_IN_HAND_MAX
         )
         self.pipeline = Pipeline(
-            self.objects, self.ledger, self.telemetry, inflated_bytes_max=10_000_000
+            self.objects,
+            self.ledger,
+            self.telemetry,
+            inflated_bytes_max=10_000_000,
+            now=self.clock,
         )
 
     def put(self, key: str, *written: records.Record) -> str:
@@ -448,8 +548,10 @@ class Road:
     async def count_all(self, *, together: bool = False) -> list[Exception]:
         """
         Run the pipeline over what is visible, in turn or all at once; return its errors.
+
+        An empty queue is not asked: a long poll would be waited for.
         """
-        messages = await self.queue.receive(10)
+        messages = await self.queue.receive(10) if self.sqs.messages else []
         if together:
             errors = await asyncio.gather(*map(self._error_of, messages))
         else:
@@ -504,19 +606,44 @@ def sample(registry: CollectorRegistry, name: str, **labels: str) -> float:
     """
     The value of a sample that must be there.
     """
-    value = registry.get_sample_value(name, labels)
-    assert value is not None, f"there is no {name} with {labels}"
-    return value
+    values = [
+        one.value
+        for family in registry.restricted_registry([name]).collect()
+        for one in family.samples
+        if (one.name, one.labels) == (name, labels)
+    ]
+    assert values, f"there is no {name} with {labels}"
+    return values[0]
 
 
-async def until(holds: Callable[[], bool], what: str) -> None:
+def in_no_time(
+    test: Callable[Arguments, Coroutine[Any, Any, None]],
+) -> Callable[Arguments, None]:
     """
-    Let others work until something holds.
+    Let a test run on a clock that nobody waits for. It fails if a task of its does unnoticed.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+
+    @wraps(test)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        loop = VirtualLoop(Clock())
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(test(*args, **kwargs))
+        assert [] == loop.complaints
+
+    return run
+
+
+async def until(
+    holds: Callable[[], bool], what: str, *, patience_seconds: float = PATIENCE_SECONDS
+) -> None:
+    """
+    Let others work until something holds; look ever less often.
+    """
+    start = asyncio.get_running_loop().time()
     while not holds():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        await asyncio.sleep(SECOND)
+        waited = asyncio.get_running_loop().time() - start
+        assert waited < patience_seconds, f"waited in vain: {what}"
+        await asyncio.sleep(0.001 + waited / 50)
 
 
 async def idle(turns: int = 20) -> None:

@@ -8,8 +8,9 @@ Rules:
 2. What is in hand is bounded by number and by bytes, from the request until the caller is
    done with the body: a body waits for room before it is read, and is read no further than
    one byte past that room.
-3. A body is read as it is stored; whether it is gzip is decided by looking at it.
-4. A refused name is quoted only if it is shaped like a general purpose bucket's. An ARN may
+3. A large body waits for room behind other large ones only, however slowly they come.
+4. A body is read as it is stored; whether it is gzip is decided by looking at it.
+5. A refused name is quoted only if it is shaped like a general purpose bucket's. An ARN may
    hold a person's name.
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from botocore.exceptions import InvalidRegionError
@@ -26,10 +27,12 @@ from exporter.aws.failures import FAILURES, concerns_a_key, described
 from exporter.errors import (
     BucketElsewhere,
     BucketMissing,
+    KeyGone,
     LogFileArchived,
     LogFileDenied,
     LogFileLocked,
     LogFileMissing,
+    LogFileThrottled,
     LogFileUnavailable,
     OversizedLogFile,
     RefusedBucket,
@@ -39,6 +42,8 @@ from exporter.values import AllowedBucket, is_bucket_name
 
 LOG_FILES_IN_HAND_MAX = 16
 BYTES_IN_HAND_MAX = 64 * 1024 * 1024
+SMALL_BYTES_MAX = 1024 * 1024
+"""So many small bodies as there are hands fit into memory beside the large ones."""
 
 _MEANINGS: Mapping[str, tuple[type[LogFileUnavailable], str]] = {
     code: (kind, remark)
@@ -47,14 +52,14 @@ _MEANINGS: Mapping[str, tuple[type[LogFileUnavailable], str]] = {
         (BucketMissing, "", ("NoSuchBucket",)),
         (LogFileDenied, "", ("AccessDenied", "AllAccessDisabled", "403")),
         (LogFileArchived, "it is archived", ("InvalidObjectState",)),
-        (LogFileLocked, "its KMS key is disabled", ("KMS.DisabledException",)),
+        (KeyGone, "its KMS key is disabled", ("KMS.DisabledException",)),
         (
-            LogFileLocked,
+            KeyGone,
             "its KMS key does not exist, or not in the bucket's Region",
             ("KMS.NotFoundException",),
         ),
         (
-            LogFileLocked,
+            KeyGone,
             "its KMS key waits for its deletion, or lacks its key material",
             ("KMS.KMSInvalidStateException", "KMS.InvalidStateException"),
         ),
@@ -93,6 +98,11 @@ _MEANINGS: Mapping[str, tuple[type[LogFileUnavailable], str]] = {
             ("InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"),
         ),
         (LogFileUnavailable, "this machine's clock is wrong", ("RequestTimeTooSkewed",)),
+        (
+            LogFileThrottled,
+            "",
+            ("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded"),
+        ),
     )
     for code in codes
 }
@@ -191,6 +201,7 @@ class Objects:
         self._compressed_bytes_max = compressed_bytes_max
         self._hands = asyncio.Semaphore(LOG_FILES_IN_HAND_MAX)
         self._room = Room(BYTES_IN_HAND_MAX)
+        self._small_room = Room(LOG_FILES_IN_HAND_MAX * SMALL_BYTES_MAX)
 
     def admit(self, log_file: LogFile) -> None:
         """
@@ -212,11 +223,16 @@ class Objects:
             LogFileUnavailable: S3 did not hand it over; the kinds of it say why.
         """
         self.admit(log_file)
-        async with self._hands:
+        async with AsyncExitStack() as hand:
+            await hand.enter_async_context(self._hands)
             answer = await self._get(log_file)
             async with answer["Body"] as body:
                 size = self._size_at_most(answer, log_file)
-                async with self._room.hold(size):
+                room = self._small_room
+                if size > SMALL_BYTES_MAX:
+                    room = self._room
+                    await hand.aclose()  # many large ones in line leave the hands to others
+                async with room.hold(size):
                     yield await self._read(body, size, log_file)
 
     async def check_bucket(self, bucket: str) -> bool:

@@ -4,22 +4,28 @@ One SQS queue: messages in, deletions and releases out.
 Facts used, from the Amazon SQS Developer Guide and API Reference: a receive waits at most
 20 seconds and brings at most 10 messages; a batch delete takes at most 10 and can fail
 entry by entry inside a successful answer; a message not deleted comes back when its
-visibility timeout ends.
+visibility timeout ends, which can be moved, but not past 12 hours from its receipt; a
+deletion with the receipt handle of an earlier receipt is answered like one that deleted.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from exporter.aws.failures import FAILURES, described
-from exporter.errors import QueueDenied, QueueMissing, QueueUnavailable
+from exporter.errors import QueueDenied, QueueMissing, QueueUnavailable, ReceiptExpired
 from exporter.grouping import Groups
 
 BATCH_MAX = 10
 WAIT_SECONDS = 20
+VISIBILITY_SECONDS = 30
+"""The visibility timeout of a queue that was made without one."""
+DELETE_AGAIN_SECONDS = (0.2, 1.0, 3.0)
+"""How long a deletion that failed waits before it is tried again, each time."""
 
 _COUNTS = {
     "visible": "ApproximateNumberOfMessages",
@@ -28,18 +34,29 @@ _COUNTS = {
 }
 _MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _DENIED = {"AccessDenied", "AccessDeniedException"}
+_EXPIRED = {
+    "ReceiptHandleIsInvalid",
+    "InvalidParameterValue",
+    "MessageNotInflight",
+    "AWS.SimpleQueueService.MessageNotInflight",
+}
+"""What SQS answers to a receipt handle once the message is deleted, visible or 12 hours old."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """
-    One message in hand. ``sent_ms`` is when it was first sent, in milliseconds since 1970.
+    One message in hand.
+
+    ``sent_ms`` is when it was first sent, in milliseconds since 1970, and ``receives`` how
+    often it has been received, this time included.
     """
 
     message_id: str
     body: str
     receipt_handle: str
     sent_ms: int | None = None
+    receives: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +85,9 @@ def queue_names(urls: Sequence[str]) -> list[str]:
 class Queue:
     """
     A queue by its URL, and a name for people.
+
+    ``visibility_seconds`` is its own visibility timeout, as ``depth`` last saw it, and at
+    least 1.
     """
 
     def __init__(self, client: Any, url: str, name: str) -> None:
@@ -77,6 +97,7 @@ class Queue:
         )
         self.url = url
         self.name = name
+        self.visibility_seconds = VISIBILITY_SECONDS
 
     async def receive(self, messages_max: int) -> list[Message]:
         """
@@ -89,36 +110,38 @@ class Queue:
             "receive_message",
             MaxNumberOfMessages=min(messages_max, BATCH_MAX),
             WaitTimeSeconds=WAIT_SECONDS,
-            MessageSystemAttributeNames=["SentTimestamp"],
+            MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
         )
-        return [
-            Message(
-                message["MessageId"],
-                message["Body"],
-                message["ReceiptHandle"],
-                _integer(message.get("Attributes", {}).get("SentTimestamp")),
-            )
-            for message in answer.get("Messages", [])
-        ]
+        return [_message(one) for one in answer.get("Messages", [])]
 
     async def delete(self, message: Message) -> None:
         """
-        Delete a message for good, together with others that are ready.
+        Delete a message for good, together with others that are ready; try more than once.
 
         Raises:
             QueueUnavailable: It was not deleted and will come back.
         """
-        await self._deletions.submit(message)
+        for seconds in DELETE_AGAIN_SECONDS:
+            try:
+                return await self._deletions.submit(message)
+            except (QueueMissing, QueueDenied, ReceiptExpired):
+                raise
+            except QueueUnavailable:
+                await asyncio.sleep(seconds)
+        return await self._deletions.submit(message)
 
-    async def release(self, message: Message) -> None:
+    async def hide(self, message: Message, seconds: float) -> None:
         """
-        Let others receive the message at once.
+        Keep a message in hand invisible for so many seconds from now; 0 gives it back.
 
         Raises:
-            QueueUnavailable: It stays invisible until its visibility timeout ends.
+            ReceiptExpired: It is not in hand any more, whatever became of it.
+            QueueUnavailable: It stays invisible for as long as it was.
         """
         await self._ask(
-            "change_message_visibility", ReceiptHandle=message.receipt_handle, VisibilityTimeout=0
+            "change_message_visibility",
+            ReceiptHandle=message.receipt_handle,
+            VisibilityTimeout=round(seconds),
         )
 
     async def depth(self) -> Depth:
@@ -128,7 +151,11 @@ class Queue:
         Raises:
             QueueUnavailable: The queue did not answer, or refused.
         """
-        attributes = await self._attributes([*_COUNTS.values(), "RedrivePolicy"])
+        attributes = await self._attributes(
+            [*_COUNTS.values(), "RedrivePolicy", "VisibilityTimeout"]
+        )
+        visibility = _integer(attributes.get("VisibilityTimeout"))
+        self.visibility_seconds = max(1, VISIBILITY_SECONDS if visibility is None else visibility)
         policy = json.loads(attributes.get("RedrivePolicy", "{}"))
         return Depth(
             {state: int(attributes.get(name, 0)) for state, name in _COUNTS.items()},
@@ -169,13 +196,15 @@ class Queue:
                 for index, message in enumerate(messages)
             ],
         )
-        failed = {entry["Id"]: entry.get("Code", "Unknown") for entry in answer.get("Failed", [])}
-        return [
-            QueueUnavailable(f"{self.name}: a deletion answered {failed[str(index)]}")
-            if str(index) in failed
-            else None
-            for index in range(len(messages))
-        ]
+        failed = {entry["Id"]: self._not_deleted(entry) for entry in answer.get("Failed", [])}
+        return [failed.get(str(index)) for index in range(len(messages))]
+
+    def _not_deleted(self, entry: Mapping[str, Any]) -> QueueUnavailable:
+        """
+        Why one message of a batch was not deleted; the sender's fault will not mend itself.
+        """
+        kind = ReceiptExpired if entry.get("SenderFault") else QueueUnavailable
+        return kind(f"queue {self.name}: a deletion answered {entry.get('Code', 'Unknown')}")
 
     async def _ask(self, operation: str, **parameters: object) -> dict[str, Any]:
         try:
@@ -185,6 +214,17 @@ class Queue:
         except FAILURES as error:
             raise _unavailable(self.url, error) from error
         return answer
+
+
+def _message(told: Mapping[str, Any]) -> Message:
+    attributes = told.get("Attributes", {})
+    return Message(
+        told["MessageId"],
+        told["Body"],
+        told["ReceiptHandle"],
+        _integer(attributes.get("SentTimestamp")),
+        _integer(attributes.get("ApproximateReceiveCount")) or 1,
+    )
 
 
 def _integer(text: str | None) -> int | None:
@@ -197,4 +237,6 @@ def _unavailable(queue: str, error: BaseException) -> QueueUnavailable:
         return QueueMissing(f"queue {queue} does not exist")
     if code in _DENIED:
         return QueueDenied(f"queue {queue}: {words}")
+    if code in _EXPIRED:
+        return ReceiptExpired(f"queue {queue}: {words}")
     return QueueUnavailable(f"queue {queue}: {words}")

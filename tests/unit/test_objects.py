@@ -15,10 +15,12 @@ from exporter.aws.objects import Buckets, Objects, Room
 from exporter.errors import (
     BucketElsewhere,
     BucketMissing,
+    KeyGone,
     LogFileArchived,
     LogFileDenied,
     LogFileLocked,
     LogFileMissing,
+    LogFileThrottled,
     LogFileUnavailable,
     OversizedLogFile,
     RefusedBucket,
@@ -216,12 +218,14 @@ async def test_a_file_of_unknown_size(objects: Objects, s3: FakeS3, edge: Edge, 
         (refusal("GetObject", "AccessDenied", 403), LogFileDenied),
         (refusal("GetObject", "AllAccessDisabled", 403), LogFileDenied),
         (refusal("GetObject", "InvalidObjectState", 403), LogFileArchived),
-        (refusal("GetObject", "KMS.DisabledException", 400), LogFileLocked),
+        (refusal("GetObject", "KMS.DisabledException", 400), KeyGone),
         (refusal("GetObject", "KMS.SomethingNewException", 400), LogFileLocked),
         (refusal("GetObject", "KMS.ThrottlingException", 400), LogFileUnavailable),
         (refusal("GetObject", "PermanentRedirect", 301), BucketElsewhere),
         (refusal("GetObject", "ExpiredToken", 400), LogFileUnavailable),
-        (refusal("GetObject", "SlowDown", 503), LogFileUnavailable),
+        (refusal("GetObject", "SlowDown", 503), LogFileThrottled),
+        (refusal("GetObject", "RequestLimitExceeded", 503), LogFileThrottled),
+        (refusal("GetObject", "InternalError", 500), LogFileUnavailable),
         (refusal("GetObject", "SomethingNew", 418), LogFileUnavailable),
         (no_connection(), LogFileUnavailable),
         (ReadTimeoutError(endpoint_url="https://s3.invalid/"), LogFileUnavailable),
@@ -309,6 +313,7 @@ async def test_files_in_hand_are_bounded_by_bytes(
     A body is not read before there is room for it, until its caller is done with it.
     """
     monkeypatch.setattr(module, "BYTES_IN_HAND_MAX", 35)
+    monkeypatch.setattr(module, "SMALL_BYTES_MAX", 9)
     objects = Objects(s3, TRAIL_ONLY, compressed_bytes_max=100)
     holders = Holders(objects)
     await holders.want("0", "1", "2", "3", "4")
@@ -319,6 +324,46 @@ async def test_files_in_hand_are_bounded_by_bytes(
 
     assert (["0", "1", "2"], 3) == first
     assert (["0", "2", "3"], 4) == then
+
+
+async def test_a_small_body_does_not_wait_for_large_ones(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Large bodies share a room of their own, and however many wait, they keep no hand from others.
+    """
+    monkeypatch.setattr(module, "BYTES_IN_HAND_MAX", 35)
+    monkeypatch.setattr(module, "SMALL_BYTES_MAX", 10)
+    large = [f"large-{number}" for number in range(module.LOG_FILES_IN_HAND_MAX + 2)]
+    s3.objects |= {(BUCKET, key): bytes(35) for key in large}
+    objects = Objects(s3, TRAIL_ONLY, compressed_bytes_max=100)
+    holders = Holders(objects)
+    small = [str(number) for number in range(module.LOG_FILES_IN_HAND_MAX)]
+    await holders.want(*large, *small)
+    meanwhile = list(holders.in_hand)
+    await holders.let_go(large[0], *small)
+    then = list(holders.in_hand)
+    await holders.let_go(*large[1:])
+
+    assert [large[0], *small] == meanwhile
+    assert [large[1]] == then
+
+
+async def test_a_body_of_unknown_size_is_a_large_one(
+    s3: FakeS3, edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It may become as large as the cap, so it waits for so much room.
+    """
+    monkeypatch.setattr(module, "BYTES_IN_HAND_MAX", 35)
+    monkeypatch.setattr(module, "SMALL_BYTES_MAX", 10)
+    s3.tells_sizes = False
+    holders = Holders(Objects(s3, TRAIL_ONLY, compressed_bytes_max=35))
+    await holders.want("0", "1")
+    first = (list(holders.in_hand), len(keys_of(edge.calls, "read")))
+    await holders.let_go("0", "1")
+
+    assert (["0"], 1) == first
 
 
 async def test_a_failed_fetch_gives_its_hand_back(objects: Objects, edge: Edge) -> None:
@@ -341,6 +386,7 @@ async def test_a_cancelled_fetch_gives_its_hand_back(
     Whoever gives up, while waiting for room or for the body, leaves nothing occupied.
     """
     monkeypatch.setattr(module, "BYTES_IN_HAND_MAX", 10)
+    monkeypatch.setattr(module, "SMALL_BYTES_MAX", 1)
     objects = Objects(s3, TRAIL_ONLY, compressed_bytes_max=100)
     gate = edge.close("read")
     tasks = [asyncio.create_task(read(objects, FILE)) for _ in range(40)]

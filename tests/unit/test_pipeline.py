@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import math
+import secrets
 import threading
 import time
 from itertools import count
@@ -33,8 +35,19 @@ from exporter.ledger.memory import MemoryLedger
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.notifications import LogFile
 from exporter.pipeline import Pipeline
+from exporter.telemetry import Source
 from tests import oracle
-from tests.fakes import BUCKET, Edge, Road, announcement, keys_of, no_connection
+from tests.fakes import (
+    BUCKET,
+    PATIENCE_SECONDS,
+    Edge,
+    Road,
+    announcement,
+    in_no_time,
+    keys_of,
+    no_connection,
+    until,
+)
 from tests.records import OWNER, REGION, Record, api_call, git, push, push_pair, record
 
 NOTHING = oracle.count([])
@@ -42,7 +55,7 @@ UNCUT = "the story's own end"
 
 
 @pytest.fixture
-async def road() -> Road:
+def road() -> Road:
     return Road(MemoryLedger())
 
 
@@ -71,10 +84,10 @@ async def test_no_delete_without_commit(road: Road) -> None:
     assert [
         "receive_message",
         "get_object one",
-        "read",
+        "read one",
         "commit one",
         "get_object two",
-        "read",
+        "read two",
         "commit two",
         f"delete_message_batch {message_id}",
     ] == road.edge.calls
@@ -99,6 +112,7 @@ async def test_a_failed_commit_leaves_the_message(road: Road) -> None:
     assert oracle.count([text]) == road.totals
 
 
+@in_no_time
 async def test_a_failed_delete_costs_nothing(road: Road) -> None:
     """
     A message that SQS would not delete comes back and adds nothing.
@@ -116,6 +130,24 @@ async def test_a_failed_delete_costs_nothing(road: Road) -> None:
     assert [] == again
     assert oracle.count([text]) == once == road.totals
     assert {} == road.sqs.messages
+
+
+async def test_a_deletion_by_an_old_receipt_costs_nothing(road: Road) -> None:
+    """
+    A message that came back before it was deleted stays, and adds nothing the second time.
+    """
+    text = road.put("one", push("tools", "refs/heads/main"))
+    road.announce("one")
+    (old,) = await road.queue.receive(1)
+    road.sqs.come_back()
+    (new,) = await road.queue.receive(1)
+    await road.pipeline.count(road.queue, old)
+    left = list(road.sqs.messages)
+    await road.pipeline.count(road.queue, new)
+
+    assert ["message-1"] == left
+    assert {} == road.sqs.messages
+    assert oracle.count([text]) == road.totals
 
 
 async def test_a_redelivered_message_adds_nothing(road: Road) -> None:
@@ -180,17 +212,39 @@ async def test_a_fault_nobody_foresaw_is_that_files_own(road: Road) -> None:
     assert 0 == road.told("log_files_in_hand")
 
 
-async def test_the_first_failure_is_told(road: Road) -> None:
+@pytest.mark.parametrize(
+    ("keys", "kind"),
+    [
+        (["missing", "malformed"], LogFileMissing),
+        (["malformed", "missing"], LogFileMissing),
+        (["unwritten", "missing", "malformed"], LedgerUnavailable),
+        (["malformed", "missing", "unwritten"], LedgerUnavailable),
+        (["malformed", "unforeseen"], MalformedLogFile),
+        (["unforeseen", "malformed"], ZeroDivisionError),
+        (["unforeseen", "missing"], LogFileMissing),
+    ],
+    ids=lambda value: getattr(value, "__name__", None) or "-".join(value),
+)
+async def test_what_may_do_better_another_time_is_told(
+    road: Road, keys: list[str], kind: type[Exception]
+) -> None:
     """
-    Of several failures of one message, the first is raised; each file is counted as failed.
+    Of several failures of one message the most hopeful is raised, the first of equals.
     """
-    road.s3.objects[BUCKET, "two"] = b"no log file"
-    road.announce("one", "two")
+    text = road.put("good", api_call("PutFile", "tools"))
+    road.put("unwritten", api_call("PutFile", "tools"))
+    road.put("unforeseen", api_call("PutFile", "tools"))
+    road.s3.objects[BUCKET, "malformed"] = b"no log file"
+    road.edge.fail("commit unwritten", LedgerUnavailable("the disk is full"))
+    road.edge.fail("commit unforeseen", ZeroDivisionError())
+    message_id = road.announce(*keys, "good")
     (error,) = await road.count_all()
 
-    assert isinstance(error, LogFileMissing)
-    assert 2 == road.told("log_files_total", outcome="failed")
-    assert 1 == road.told("refused_total", reason="malformed_log_file")
+    assert kind is type(error)
+    assert len(keys) == road.told("log_files_total", outcome="failed")
+    assert ("malformed" in keys) == road.told("refused_total", reason="malformed_log_file")
+    assert oracle.count([text]) == road.totals
+    assert [message_id] == list(road.sqs.messages)
 
 
 async def test_a_foreign_message_is_left(road: Road) -> None:
@@ -371,45 +425,214 @@ async def test_a_file_that_inflates_too_far_is_refused_by_name(road: Road) -> No
     assert 1 == road.told("refused_total", reason="oversized_log_file")
 
 
-async def test_a_large_file_is_decoded_elsewhere(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+class Decoder:
+    """
+    Decodes like the program's own, and takes note of where.
+
+    Files that may inflate to more than ``waiting_above`` bytes wait for the gate.
+    """
+
+    def __init__(self) -> None:
+        self.threads: list[str] = []
+        self.waiting_above: float = math.inf
+        self.gate = threading.Event()
+        self.is_waiting = False
+
+    def __call__(self, body: bytes, *, inflated_bytes_max: int) -> Decoded:
+        if inflated_bytes_max > self.waiting_above:
+            self.is_waiting = True
+            assert self.gate.wait(PATIENCE_SECONDS)
+        decoded = decode(body, inflated_bytes_max=inflated_bytes_max)
+        self.threads.append(threading.current_thread().name)
+        return decoded
+
+
+HERE = threading.main_thread().name
+USUAL = "decode_0"
+HUGE = "decode huge_0"
+
+
+@pytest.fixture
+def decoder(monkeypatch: pytest.MonkeyPatch) -> Decoder:
+    """
+    A decoder for which ten records are many, and a hundred huge, however well they compress.
+    """
+    decoder = Decoder()
+    monkeypatch.setattr(pipeline, "decode", decoder)
+    monkeypatch.setattr(pipeline, "AT_ONCE_BYTES_MAX", 900)
+    monkeypatch.setattr(pipeline, "AT_ONCE_INFLATED_BYTES_MAX", 2_000)
+    monkeypatch.setattr(pipeline, "USUAL_INFLATED_BYTES_MAX", 20_000)
+    return decoder
+
+
+@pytest.mark.parametrize(
+    ("number", "thread"), [(1, HERE), (10, USUAL), (100, HUGE)], ids=["small", "usual", "huge"]
+)
+async def test_a_file_is_decoded_where_one_of_its_size_belongs(
+    road: Road, decoder: Decoder, number: int, thread: str
 ) -> None:
     """
-    A file decoded in a thread counts, and fails, like any other.
+    A small one at once, a larger one in a thread, a huge one in another; all of them count.
     """
-    monkeypatch.setattr(pipeline, "AT_ONCE_BYTES_MAX", 10)
-    text = road.put("one", push("tools", "refs/heads/main"))
-    road.s3.objects[BUCKET, "two"] = gzip.compress(b"no log file, and longer than ten bytes")
-    road.announce("one")
-    road.announce("two")
-    (error,) = await road.count_all()
+    text = put_records(road, number)
+    errors = await road.count_all()
 
-    assert isinstance(error, MalformedLogFile)
+    assert [] == errors
+    assert [thread] == decoder.threads
     assert oracle.count([text]) == road.totals
 
 
-async def test_a_small_file_that_inflates_far_is_decoded_elsewhere(
-    road: Road, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_few_bytes_may_become_many(road: Road, decoder: Decoder) -> None:
     """
-    A few bytes that become many do not hold up the event loop; they count all the same.
+    What turns out to be huge on the way goes where it belongs, however small it began.
     """
-    monkeypatch.setattr(pipeline, "AT_ONCE_INFLATED_BYTES_MAX", 10)
-    threads: list[str] = []
-
-    def watched(body: bytes, *, inflated_bytes_max: int) -> Decoded:
-        decoded = decode(body, inflated_bytes_max=inflated_bytes_max)
-        threads.append(threading.current_thread().name)
-        return decoded
-
-    monkeypatch.setattr(pipeline, "decode", watched)
-    text = road.put("one", push("tools", "refs/heads/main"))
+    text = road.put("one", api_call("PutFile", "tools", padding=" " * 30_000))
+    small = len(road.s3.objects[BUCKET, "one"]) <= pipeline.AT_ONCE_BYTES_MAX
     road.announce("one")
     errors = await road.count_all()
 
-    assert [] == list(errors)
-    assert ["decode_0"] == threads
+    assert small
+    assert [] == errors
+    assert [HUGE] == decoder.threads
     assert oracle.count([text]) == road.totals
+
+
+async def test_many_bytes_are_never_decoded_at_once(road: Road, decoder: Decoder) -> None:
+    """
+    Neither are those that hardly compress, though they become no more on the way.
+    """
+    text = road.put("one", api_call("PutFile", "tools", noise=secrets.token_urlsafe(675)))
+    sizes = len(road.s3.objects[BUCKET, "one"]), len(text)
+    road.announce("one")
+    errors = await road.count_all()
+
+    assert sizes[0] > pipeline.AT_ONCE_BYTES_MAX
+    assert sizes[1] < pipeline.AT_ONCE_INFLATED_BYTES_MAX
+    assert [] == errors
+    assert [USUAL] == decoder.threads
+    assert oracle.count([text]) == road.totals
+
+
+@pytest.mark.usefixtures("decoder")
+@pytest.mark.parametrize("number", [1, 2_000, 30_000])
+async def test_a_malformed_file_is_refused_wherever_it_is_decoded(road: Road, number: int) -> None:
+    """
+    A file decoded in a thread fails like any other.
+    """
+    road.s3.objects[BUCKET, "one"] = gzip.compress(b"!" * number, compresslevel=0)
+    road.announce("one")
+    (error,) = await road.count_all()
+
+    assert isinstance(error, MalformedLogFile)
+    assert str(error).startswith(f"s3://{BUCKET}/one: ")
+
+
+@pytest.mark.parametrize(
+    ("first", "others"), [(100, [10, 1]), (10, [1])], ids=["huge_first", "usual_first"]
+)
+async def test_a_file_holds_up_no_smaller_one(
+    road: Road, decoder: Decoder, first: int, others: list[int]
+) -> None:
+    """
+    While a huge file is being decoded usual ones are counted, and small ones at any time.
+    """
+    decoder.waiting_above = (
+        pipeline.USUAL_INFLATED_BYTES_MAX if first > 10 else pipeline.AT_ONCE_INFLATED_BYTES_MAX
+    )
+    texts = [put_records(road, first)]
+    slow = asyncio.create_task(road.count_all())
+    await until(lambda: decoder.is_waiting, "the first is being decoded")
+    texts += [put_records(road, number) for number in others]
+    fast = asyncio.create_task(road.count_all(together=True))
+    await until(fast.done, "the others have ended")
+    meanwhile = (slow.done(), road.totals)
+    decoder.gate.set()
+
+    assert (False, oracle.count(texts[1:])) == meanwhile
+    assert ([], []) == (await fast, await slow)
+    assert oracle.count(texts) == road.totals
+
+
+def put_records(road: Road, number: int) -> str:
+    """
+    Announce a log file with so many records, and return its text.
+    """
+    text = road.put(f"file-{number}", *(api_call("PutFile", "tools") for _ in range(number)))
+    road.announce(f"file-{number}")
+    return text
+
+
+async def test_a_log_file_is_read_and_committed_apart(road: Road) -> None:
+    """
+    Whoever finds a log file without a message can count it, and its events show where from.
+    """
+    text = road.put("one", *push_pair("tools", "refs/heads/main"))
+    reading = await road.pipeline.read(LogFile(BUCKET, "one"))
+    assert reading is not None
+    before = road.totals
+    await road.pipeline.commit(reading, Source.RECONCILE)
+
+    assert NOTHING == before
+    assert oracle.count([text]) == road.totals
+    assert 2 == road.told("events_counted_total", source="reconcile")
+    assert 0 == road.told("events_counted_total", source="queue")
+    assert 1 == road.told("log_files_total", outcome="counted")
+
+
+async def test_reading_tells_what_is_wrong(road: Road) -> None:
+    """
+    What is no log file is nothing to count; what is refused, or not handed over, is an error.
+    """
+    road.s3.objects[BUCKET, "malformed"] = b"no log file"
+    digest = f"AWSLogs/{OWNER}/CloudTrail-Digest/{REGION}/2026/09/21/digest.json.gz"
+    answers = await asyncio.gather(
+        *(
+            road.pipeline.read(LogFile(bucket, key))
+            for bucket, key in (
+                (BUCKET, digest),
+                ("strangers-logs", digest),
+                (BUCKET, "malformed"),
+                (BUCKET, "missing"),
+            )
+        ),
+        return_exceptions=True,
+    )
+
+    assert [type(None), RefusedBucket, MalformedLogFile, LogFileMissing] == [
+        type(answer) for answer in answers
+    ]
+
+
+async def test_a_commit_that_fails_is_its_callers_to_try_again(road: Road) -> None:
+    """
+    Nothing was counted, and the same reading counts once the ledger can be written.
+    """
+    text = road.put("one", api_call("PutFile", "tools"))
+    reading = await road.pipeline.read(LogFile(BUCKET, "one"))
+    assert reading is not None
+    road.edge.fail("commit", LedgerUnavailable("the disk is full"))
+    with pytest.raises(LedgerUnavailable):
+        await road.pipeline.commit(reading, Source.RECONCILE)
+    failed = road.totals
+    await road.pipeline.commit(reading, Source.RECONCILE)
+
+    assert NOTHING == failed
+    assert oracle.count([text]) == road.totals
+
+
+async def test_the_clock_decides_which_times_are_usable(road: Road) -> None:
+    """
+    A minute in a file's name is its delivery, unless it is far ahead of the pipeline's clock.
+    """
+    key = "AWSLogs/1/CloudTrail/r/1_CloudTrail_r_20260101T0005Z_x.json.gz"
+    road.put(key, api_call("PutFile", "tools"))
+    told = []
+    for seconds in (1_767_225_900 - 86_400, 1_767_225_900 + 86_400):
+        road.clock.seconds = seconds
+        reading = await road.pipeline.read(LogFile(BUCKET, key))
+        told.append(reading and reading.delivered_ms)
+
+    assert [None, 1_767_225_900_000] == told
 
 
 def test_a_name_from_the_future_tells_no_delivery() -> None:
@@ -455,7 +678,7 @@ async def test_what_the_story_costs_is_told(road: Road) -> None:
     """
     Bytes, records, events, stages and the newest delivery are the exporter's own metrics.
     """
-    road.clock.seconds = time.time()
+    road.clock.seconds = time.time()  # the records are of now, not of the tests' own day
     text = road.put("one", *push_pair("tools", "refs/heads/main"))
     road.announce("one")
     await road.count_all()

@@ -9,8 +9,15 @@ import asyncio
 import pytest
 from aiohttp import ServerDisconnectedError
 
-from exporter.aws.queue import Depth, Message, Queue, queue_names
-from exporter.errors import QueueDenied, QueueMissing, QueueUnavailable
+from exporter.aws.queue import (
+    DELETE_AGAIN_SECONDS,
+    VISIBILITY_SECONDS,
+    Depth,
+    Message,
+    Queue,
+    queue_names,
+)
+from exporter.errors import QueueDenied, QueueMissing, QueueUnavailable, ReceiptExpired
 from tests.fakes import (
     DEAD_LETTER_ARN,
     QUEUE,
@@ -18,6 +25,7 @@ from tests.fakes import (
     Edge,
     FakeSqs,
     idle,
+    in_no_time,
     keys_of,
     no_connection,
     refusal,
@@ -25,7 +33,7 @@ from tests.fakes import (
 
 
 @pytest.fixture
-async def sqs() -> FakeSqs:
+def sqs() -> FakeSqs:
     return FakeSqs(Edge())
 
 
@@ -36,15 +44,21 @@ def queue(sqs: FakeSqs) -> Queue:
 
 async def test_a_message_is_received_as_sent(queue: Queue, sqs: FakeSqs) -> None:
     """
-    A message has its id, its body, what deletes it and the time it was sent.
+    A message has its id, its body, what deletes it, the time it was sent and how often it came.
     """
     message_id = sqs.send("hello")
+    messages = []
+    for _ in range(2):
+        messages += await queue.receive(10)
+        sqs.come_back()
 
     assert [
-        Message(message_id, "hello", f"{message_id} receipt 1", sent_ms=1_789_999_990_000)
-    ] == await queue.receive(10)
+        Message(message_id, "hello", f"{message_id} receipt {number}", 1_789_999_990_000, number)
+        for number in (1, 2)
+    ] == messages
 
 
+@in_no_time
 async def test_an_empty_queue_brings_nothing(queue: Queue) -> None:
     """
     An answer without messages is an empty list, once the long poll is over.
@@ -92,6 +106,7 @@ async def test_deletions_that_are_ready_go_together(queue: Queue, sqs: FakeSqs) 
     assert [10, 2] == [len(batch.split(",")) for batch in batches]
 
 
+@in_no_time
 async def test_a_deletion_may_fail_in_a_successful_answer(queue: Queue, sqs: FakeSqs) -> None:
     """
     A batch delete fails entry by entry, and each caller learns of its own.
@@ -103,22 +118,94 @@ async def test_a_deletion_may_fail_in_a_successful_answer(queue: Queue, sqs: Fak
     answers = await asyncio.gather(*map(queue.delete, messages), return_exceptions=True)
 
     assert [QueueUnavailable, type(None)] == [type(answer) for answer in answers]
-    assert f"{QUEUE}: a deletion answered InternalError" == str(answers[0])
+    assert f"queue {QUEUE}: a deletion answered InternalError" == str(answers[0])
     assert [bad] == list(sqs.messages)
 
 
-async def test_a_batch_that_fails_deletes_nothing(queue: Queue, sqs: FakeSqs) -> None:
+@in_no_time
+async def test_what_was_not_deleted_is_deleted_again(queue: Queue, sqs: FakeSqs) -> None:
     """
-    If the whole request fails everyone in it is told.
+    Of a batch that was carried out in part, only the other part is asked for once more.
+    """
+    ids = [sqs.send(str(number)) for number in range(4)]
+    sqs.undeletable |= {ids[1], ids[3]}
+    deleting = [asyncio.create_task(queue.delete(message)) for message in await queue.receive(10)]
+    await asyncio.wait(deleting, return_when=asyncio.FIRST_COMPLETED)
+    sqs.undeletable.clear()
+    await asyncio.gather(*deleting)
+
+    assert {} == sqs.messages
+    assert [",".join(ids), f"{ids[1]},{ids[3]}"] == keys_of(sqs.edge.calls, "delete_message_batch")
+
+
+@in_no_time
+async def test_a_batch_that_fails_is_sent_again(queue: Queue, sqs: FakeSqs) -> None:
+    """
+    If whole requests fail, everyone in them waits a little longer each time, and asks again.
+    """
+    ids = [sqs.send(str(number)) for number in range(2)]
+    sqs.edge.fail(
+        "delete_message_batch",
+        no_connection(),
+        refusal("DeleteMessageBatch", "ServiceUnavailable", 503),
+    )
+    await asyncio.gather(*map(queue.delete, await queue.receive(10)))
+    first, second, third = sqs.edge.times["delete_message_batch"]
+
+    assert {} == sqs.messages
+    assert [",".join(ids)] * 3 == keys_of(sqs.edge.calls, "delete_message_batch")
+    assert 0 < second - first < third - second
+
+
+@in_no_time
+async def test_a_deletion_is_given_up_in_the_end(queue: Queue, sqs: FakeSqs) -> None:
+    """
+    A queue that keeps failing leaves the message; its caller is told what is wrong.
     """
     sqs.send("one")
-    sqs.send("two")
-    sqs.edge.fail("delete_message_batch", no_connection())
-    messages = await queue.receive(10)
-    answers = await asyncio.gather(*map(queue.delete, messages), return_exceptions=True)
+    sqs.edge.break_down("delete_message_batch", no_connection())
+    (message,) = await queue.receive(10)
+    with pytest.raises(QueueUnavailable, match="Could not connect"):
+        await queue.delete(message)
 
-    assert [QueueUnavailable, QueueUnavailable] == [type(answer) for answer in answers]
-    assert 2 == len(sqs.messages)
+    assert 1 + len(DELETE_AGAIN_SECONDS) == len(keys_of(sqs.edge.calls, "delete_message_batch"))
+    assert 1 == len(sqs.messages)
+
+
+@in_no_time
+async def test_a_deletion_that_cannot_succeed_is_tried_once(queue: Queue, sqs: FakeSqs) -> None:
+    """
+    The sender's own fault, a refusal and a missing queue stay what they are.
+    """
+    message = Message("one", "", "no receipt")
+    errors: list[Exception | BaseException | None] = []
+    for cause in (
+        None,
+        refusal("DeleteMessageBatch", "AccessDenied", 403),
+        refusal("DeleteMessageBatch", "AWS.SimpleQueueService.NonExistentQueue"),
+    ):
+        sqs.edge.fail("delete_message_batch", *filter(None, [cause]))
+        errors += await asyncio.gather(queue.delete(message), return_exceptions=True)
+
+    assert [ReceiptExpired, QueueDenied, QueueMissing] == [type(error) for error in errors]
+    assert 3 == len(keys_of(sqs.edge.calls, "delete_message_batch"))
+
+
+async def test_an_old_receipt_handle_deletes_nothing(queue: Queue, sqs: FakeSqs) -> None:
+    """
+    SQS answers a deletion by an earlier receipt like any other; the message is still there.
+    """
+    message_id = sqs.send("one")
+    (old,) = await queue.receive(10)
+    sqs.come_back()
+    (new,) = await queue.receive(10)
+    await queue.delete(old)
+    after_old = list(sqs.messages)
+    await queue.delete(new)
+    await queue.delete(new)
+
+    assert [message_id] == after_old
+    assert {} == sqs.messages
 
 
 async def test_a_deletion_goes_on_when_its_caller_gives_up(queue: Queue, sqs: FakeSqs) -> None:
@@ -140,21 +227,47 @@ async def test_a_deletion_goes_on_when_its_caller_gives_up(queue: Queue, sqs: Fa
 
 async def test_a_released_message_is_there_at_once(queue: Queue, sqs: FakeSqs) -> None:
     """
-    Others can receive a message that has been released.
+    Others can receive a message that is hidden no longer.
     """
     message_id = sqs.send("hello")
     (message,) = await queue.receive(10)
-    await queue.release(message)
+    await queue.hide(message, 0)
 
     assert [message_id] == [again.message_id for again in await queue.receive(10)]
 
 
-async def test_a_release_can_fail(queue: Queue) -> None:
+@in_no_time
+async def test_a_hidden_message_is_there_later(queue: Queue, sqs: FakeSqs) -> None:
     """
-    A message that is gone cannot be released.
+    Nobody receives a message before the time is over for which it is hidden.
     """
-    with pytest.raises(QueueUnavailable, match="ReceiptHandleIsInvalid"):
-        await queue.release(Message("gone", "", "gone"))
+    loop = asyncio.get_running_loop()
+    sqs.send("hello")
+    (message,) = await queue.receive(10)
+    await queue.hide(message, 99.7)
+    hidden_at = loop.time()
+    while not await queue.receive(10):
+        pass
+
+    assert 100 == round(loop.time() - hidden_at)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "ReceiptHandleIsInvalid",
+        "InvalidParameterValue",
+        "MessageNotInflight",
+        "AWS.SimpleQueueService.MessageNotInflight",
+    ],
+)
+async def test_a_message_may_be_in_hand_no_more(queue: Queue, sqs: FakeSqs, code: str) -> None:
+    """
+    What SQS answers once a message is deleted, visible or 12 hours old is an error of its own.
+    """
+    sqs.edge.fail("change_message_visibility", refusal("ChangeMessageVisibility", code))
+    with pytest.raises(ReceiptExpired, match=f"{QUEUE}: ChangeMessageVisibility answered {code}"):
+        await queue.hide(Message("one", "", "gone"), 30)
 
 
 async def test_the_depth_of_a_queue(queue: Queue, sqs: FakeSqs) -> None:
@@ -168,6 +281,29 @@ async def test_the_depth_of_a_queue(queue: Queue, sqs: FakeSqs) -> None:
     assert (
         Depth({"visible": 2, "in_flight": 10, "delayed": 0}, DEAD_LETTER_ARN) == await queue.depth()
     )
+
+
+@pytest.mark.parametrize(
+    ("attributes", "seconds"),
+    [
+        ({"VisibilityTimeout": "45"}, 45),
+        ({"VisibilityTimeout": "43200"}, 43200),
+        ({"VisibilityTimeout": "0"}, 1),
+        ({}, VISIBILITY_SECONDS),
+    ],
+)
+async def test_a_queues_visibility_timeout_is_seen_with_its_depth(
+    queue: Queue, sqs: FakeSqs, attributes: dict[str, str], seconds: int
+) -> None:
+    """
+    A queue has its own timeout; SQS's usual one stands for what has not been told yet.
+    """
+    before = queue.visibility_seconds
+    sqs.attributes = attributes
+    await queue.depth()
+
+    assert VISIBILITY_SECONDS == before
+    assert seconds == queue.visibility_seconds
 
 
 async def test_a_queue_without_a_dead_letter_queue(queue: Queue, sqs: FakeSqs) -> None:
@@ -205,12 +341,14 @@ async def test_dead_letters_may_be_out_of_reach(queue: Queue) -> None:
         (refusal("R", "AccessDeniedException"), QueueDenied),
         (refusal("R", "InternalError", 500), QueueUnavailable),
         (refusal("R", "SomethingNew"), QueueUnavailable),
+        (refusal("R", "ReceiptHandleIsInvalid"), ReceiptExpired),
         (no_connection(), QueueUnavailable),
         (ServerDisconnectedError(), QueueUnavailable),
         (TimeoutError(), QueueUnavailable),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
+@in_no_time
 async def test_every_failure_has_its_kind(
     queue: Queue, sqs: FakeSqs, cause: Exception, kind: type[QueueUnavailable]
 ) -> None:
@@ -223,10 +361,10 @@ async def test_every_failure_has_its_kind(
         ("receive_message", queue.receive(10)),
         ("get_queue_attributes", queue.depth()),
         ("delete_message_batch", queue.delete(Message("one", "", "one"))),
-        ("change_message_visibility", queue.release(Message("one", "", "one"))),
+        ("change_message_visibility", queue.hide(Message("one", "", "one"), 0)),
         ("get_queue_url", queue.dead_letters(DEAD_LETTER_ARN)),
     ):
-        sqs.edge.fail(operation, cause)
+        sqs.edge.break_down(operation, cause)
         with pytest.raises(QueueUnavailable) as caught:
             await call
 
@@ -264,16 +402,23 @@ def test_queues_of_one_name_are_told_apart(urls: list[str], names: list[str]) ->
     assert names == queue_names(urls)
 
 
-@pytest.mark.parametrize("sent", [{}, {"Attributes": {}}, {"Attributes": {"SentTimestamp": "x"}}])
-async def test_the_time_of_sending_may_be_missing(sent: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"Attributes": {}},
+        {"Attributes": {"SentTimestamp": "x", "ApproximateReceiveCount": "x"}},
+        {"Attributes": {"SentTimestamp": "", "ApproximateReceiveCount": "0"}},
+    ],
+)
+async def test_what_sqs_knows_of_a_message_may_be_missing(attributes: dict[str, object]) -> None:
     """
-    A message without a usable SentTimestamp is received all the same.
+    A message without usable attributes is received all the same, for the first time.
     """
 
-    class Timeless:
+    class Terse:
         async def receive_message(self, **_: object) -> dict[str, object]:
-            return {"Messages": [{"MessageId": "1", "Body": "b", "ReceiptHandle": "r", **sent}]}
+            message = {"MessageId": "1", "Body": "b", "ReceiptHandle": "r", **attributes}
+            return {"Messages": [message]}
 
-    (message,) = await Queue(Timeless(), QUEUE_URL, QUEUE).receive(1)
-
-    assert message.sent_ms is None
+    assert [Message("1", "b", "r", None, 1)] == await Queue(Terse(), QUEUE_URL, QUEUE).receive(1)

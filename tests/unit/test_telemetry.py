@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import product
@@ -22,6 +23,7 @@ from exporter.errors import (
     ForeignMessage,
     InlineEvent,
     LedgerUnavailable,
+    LogFileDenied,
     LogFileMissing,
     MalformedLogFile,
     Permanent,
@@ -47,6 +49,7 @@ from exporter.telemetry import (
     RECENT_MESSAGES_MAX,
     STAGES,
     Metric,
+    Source,
     Telemetry,
 )
 from tests import records
@@ -125,6 +128,10 @@ def every_error(kind: type[ExporterError] = ExporterError) -> Iterator[type[Expo
 
 def decoded(*written: records.Record, invalid: int = 0) -> Decoded:
     return Decoded(tuple(map(event, written)), (), invalid, 1000)
+
+
+def reading(delivered_ms: int | None = None) -> Reading:
+    return Reading(FILE, delivered_ms)
 
 
 def tally(*counted: Event, repeated: int = 0, late: int = 0) -> Tally:
@@ -210,6 +217,16 @@ def test_every_error_has_a_reason_and_a_hint_of_its_own() -> None:
     assert [ConfigError] == [kind for kind in every_error() if not kind.hint]
 
 
+def test_an_error_may_have_a_hint_of_its_own() -> None:
+    """
+    It takes the place of its kind's, even where there is nothing to be done.
+    """
+    errors = [LedgerUnavailable("no", hint=hint) for hint in (None, "", "Start anew.")]
+
+    assert ["no"] * 3 == [str(error) for error in errors]
+    assert [LedgerUnavailable.hint, "", "Start anew."] == [error.hint for error in errors]
+
+
 def test_the_page_has_no_created_series(telemetry: Telemetry) -> None:
     """
     Times of creation would double the page and mean nothing for counters kept in memory.
@@ -266,7 +283,18 @@ def test_the_ledger_is_asked_at_each_scrape(telemetry: Telemetry) -> None:
     assert 0 == told(telemetry, "ledger_bytes")
 
 
-@pytest.mark.parametrize("sentence", ["Stopped", "Ready", "Listening", "Waiting", "Stopping"])
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Stopped",
+        "Ready",
+        "Listening",
+        "Waiting",
+        "Stopping",
+        "The ledger cannot be written",
+        "The ledger can be written again",
+    ],
+)
 def test_what_happens_once_is_said_each_time(
     telemetry: Telemetry, lines: list[logging.LogRecord], sentence: str
 ) -> None:
@@ -279,6 +307,8 @@ def test_what_happens_once_is_said_each_time(
         "Listening": lambda: telemetry.listening("http://127.0.0.1:1"),
         "Waiting": lambda: telemetry.ledger_held_elsewhere("ledger.db"),
         "Stopping": lambda: telemetry.stopping(messages_in_hand=3),
+        "The ledger cannot be written": telemetry.ledger_unwritable,
+        "The ledger can be written again": telemetry.ledger_writable,
     }
     speak[sentence]()
     speak[sentence]()
@@ -306,18 +336,19 @@ def test_messages_are_in_hand_until_they_end(telemetry: Telemetry) -> None:
     Each message that is received ends as one of the outcomes, and leaves the hand.
     """
     telemetry.queue_joined("q")
-    telemetry.messages_received("q", [None] * 4)
+    telemetry.messages_received("q", [None] * 5)
     in_hand = told(telemetry, "messages_in_hand")
     telemetry.message_deleted()
     telemetry.message_released()
+    telemetry.message_postponed()
     telemetry.message_left("one", LogFileMissing("gone"))
     telemetry.message_left("two", ForeignMessage("is none"))
 
-    assert 4 == in_hand
+    assert 5 == in_hand
     assert 0 == told(telemetry, "messages_in_hand")
-    assert {"deleted": 1, "released": 1, "left": 2} == {
+    assert {"deleted": 1, "released": 1, "postponed": 1, "left": 2} == {
         outcome: told(telemetry, "messages_total", outcome=outcome)
-        for outcome in ("deleted", "released", "left")
+        for outcome in ("deleted", "released", "postponed", "left")
     }
 
 
@@ -368,36 +399,45 @@ def test_a_notification_counts_by_what_comes_of_it(
 
 
 @pytest.mark.parametrize(
-    ("written", "result", "outcome"),
+    ("result", "outcome"),
     [
-        ([], tally(), "no_codecommit"),
-        (["PutFile"], tally(event(records.record("PutFile"))), "counted"),
-        (["PutFile"], tally(repeated=1), "repeated"),
-        (["PutFile"], tally(late=1), "repeated"),
-        ([], Tally(kms_requests=1), "counted"),
-        (
-            ["PutFile", "GetFile"],
-            tally(event(records.record("PutFile")), repeated=1),
-            "counted",
-        ),
+        (tally(), "no_codecommit"),
+        (tally(event(records.record("PutFile"))), "counted"),
+        (tally(repeated=1), "repeated"),
+        (tally(late=1), "repeated"),
+        (Tally(kms_requests=1), "counted"),
+        (tally(event(records.record("PutFile")), repeated=1), "counted"),
     ],
     ids=["none", "new", "known", "late", "kms", "some_new"],
 )
+@pytest.mark.parametrize("source", [Source.QUEUE, Source.RECONCILE])
 def test_a_log_file_counts_by_what_was_in_it(
-    telemetry: Telemetry, written: list[str], result: Tally, outcome: str
+    telemetry: Telemetry, result: Tally, outcome: str, source: Source
 ) -> None:
     """
-    A file has new events, only known ones, or none at all.
+    A file has new events, only known ones, or none at all, however it was found.
     """
-    telemetry.log_file_counted(FILE, None, decoded(*map(records.record, written)), result)
+    telemetry.log_file_counted(reading(), source, result)
 
     assert {outcome: 1} == {
         one: number
         for one in ("counted", "repeated", "no_codecommit", "failed")
         if (number := told(telemetry, "log_files_total", outcome=one))
     }
-    assert len(result.counted) == told(telemetry, "events_counted_total", source="queue")
+    assert {one: len(result.counted) if one is source else 0 for one in Source} == {
+        one: told(telemetry, "events_counted_total", source=one) for one in Source
+    }
     assert result.repeated == told(telemetry, "duplicate_events_total")
+
+
+def test_only_what_the_queue_announced_has_a_lag(telemetry: Telemetry, clock: Clock) -> None:
+    """
+    A file that is looked for long afterwards tells nothing of how fast files are counted.
+    """
+    clock.seconds = time.time()
+    telemetry.log_file_counted(reading(), Source.RECONCILE, tally(event(records.record("PutFile"))))
+
+    assert 0 == told(telemetry, "event_lag_seconds_count")
 
 
 def test_an_inline_event_counts_as_one(telemetry: Telemetry) -> None:
@@ -433,7 +473,7 @@ def test_a_limit_that_is_hit_is_told_once_a_minute(
     Every hit moves the metric, one a minute is logged with what to do.
     """
     for _ in range(3):
-        telemetry.log_file_counted(FILE, None, decoded(), Tally(limit_hits=2))
+        telemetry.log_file_counted(reading(), Source.QUEUE, Tally(limit_hits=2))
 
     assert 6 == told(telemetry, "series_limit_hits_total")
     (line,) = [line for line in lines if line.levelno == logging.WARNING]
@@ -444,7 +484,7 @@ def test_late_events_are_told(telemetry: Telemetry) -> None:
     """
     What is not counted for its age shows.
     """
-    telemetry.log_file_counted(FILE, None, decoded(records.record("PutFile")), tally(late=3))
+    telemetry.log_file_counted(reading(), Source.QUEUE, tally(late=3))
 
     assert 3 == told(telemetry, "late_events_total")
 
@@ -477,7 +517,7 @@ def test_the_lag_of_an_event(telemetry: Telemetry, clock: Clock) -> None:
             "yesterday",
         )
     ]
-    telemetry.log_file_counted(FILE, None, decoded(records.record("PutFile")), tally(*events))
+    telemetry.log_file_counted(reading(), Source.QUEUE, tally(*events))
 
     assert 2 == told(telemetry, "event_lag_seconds_count")
     assert 100 == told(telemetry, "event_lag_seconds_sum")
@@ -491,7 +531,7 @@ def test_the_newest_delivery_stays(telemetry: Telemetry) -> None:
     """
     moments = []
     for delivered_ms in (1_790_000_000_500, 1_780_000_000_000, None):
-        telemetry.log_file_counted(FILE, delivered_ms, decoded(), tally())
+        telemetry.log_file_counted(reading(delivered_ms), Source.QUEUE, tally())
         moments.append(told(telemetry, "last_log_file_timestamp_seconds"))
 
     assert [1_790_000_000.5] * 3 == moments
@@ -504,7 +544,7 @@ def test_a_failed_log_file_is_refused_only_for_good(
     """
     Every failure counts as failed; what trying again cannot mend counts as refused too.
     """
-    telemetry.log_file_failed("one", kind("what happened"))
+    telemetry.log_file_failed(kind("what happened"), message_id="one")
     refused = telemetry.registry.get_sample_value(
         "codecommit_exporter_refused_total", {"reason": kind.reason}
     )
@@ -661,7 +701,9 @@ def test_what_can_happen_often_is_said_once_a_minute(
     """
     for seconds in (0, 1, 59.9, 60, 61, 120):
         clock.seconds = 1_790_000_000 + seconds
-        telemetry.log_file_failed(f"at {seconds:g}", MalformedLogFile("s3://b/k is no JSON"))
+        telemetry.log_file_failed(
+            MalformedLogFile("s3://b/k is no JSON"), message_id=f"at {seconds:g}"
+        )
 
     assert QUIET_SECONDS == 60
     assert [("at 0", None), ("at 60", 2), ("at 120", 1)] == [
@@ -677,7 +719,7 @@ def test_a_line_has_the_error_and_its_hint(
     """
     What happened, to what, and what a person can do.
     """
-    telemetry.log_file_failed("one", MalformedLogFile("s3://b/k is no JSON"))
+    telemetry.log_file_failed(MalformedLogFile("s3://b/k is no JSON"), message_id="one")
     telemetry.queue_failed(QueueUnavailable("queue q: timeout"), retry_seconds=2.5)
 
     assert {
@@ -696,15 +738,18 @@ def test_one_kind_of_trouble_does_not_hide_another(
     Each kind of error, and each thing it happens to, has a minute of its own.
     """
     for _ in range(3):
-        telemetry.log_file_failed("one", MalformedLogFile("is no JSON"))
-        telemetry.log_file_failed("one", LedgerUnavailable("the disk is full"))
+        telemetry.log_file_failed(MalformedLogFile("is no JSON"), message_id="one")
+        telemetry.log_file_failed(LedgerUnavailable("the disk is full"), message_id="one")
+        telemetry.log_file_failed(LogFileMissing("gone"), message_id="one")
+        telemetry.log_file_failed(LogFileDenied("no"), message_id="one")
+        telemetry.renewal_failed(QueueUnavailable("no answer"))
         telemetry.release_failed(LedgerUnavailable("the disk is full"))
         telemetry.queue_failed(QueueUnavailable("no answer"), retry_seconds=1)
         telemetry.message_left("two", QueueUnavailable("no answer"))
 
     assert [
-        "A log file is not counted",
-        "A log file is not counted",
+        *["A log file is not counted"] * 4,
+        "A message in hand could not be kept invisible",
         "New series stay at 0 for now",
         "The queue fails",
         "A message is left on the queue",
@@ -720,7 +765,7 @@ def test_a_files_error_is_not_said_again_of_its_message(
     """
     The message that is left for a file's sake is told by the file's line.
     """
-    telemetry.log_file_failed("one", error)
+    telemetry.log_file_failed(error, message_id="one")
     telemetry.message_left("one", error)
 
     assert ["A log file is not counted"] == [line.getMessage() for line in lines]
@@ -735,7 +780,7 @@ def test_a_fault_nobody_foresaw_has_its_traceback_once_a_minute(
     for seconds in (0, 30, 60):
         clock.seconds = 1_790_000_000 + seconds
         for fault in (ZeroDivisionError(), KeyError("surprise")):
-            telemetry.log_file_failed("one", fault)
+            telemetry.log_file_failed(fault, message_id="one")
             telemetry.message_left("one", fault)
 
     assert [(logging.ERROR, None), (logging.ERROR, 7)] == [
@@ -751,8 +796,8 @@ def test_a_counted_file_is_said_when_debugging_only(
     """
     What happens thousands of times an hour is no information.
     """
-    telemetry.log_file_counted(FILE, None, decoded(), tally())
+    telemetry.log_file_counted(reading(), Source.QUEUE, tally())
     LOG.setLevel(logging.INFO)
-    telemetry.log_file_counted(FILE, None, decoded(), tally())
+    telemetry.log_file_counted(reading(), Source.QUEUE, tally())
 
     assert [(logging.DEBUG, FILE)] == [(line.levelno, fields(line)["log_file"]) for line in lines]
