@@ -28,7 +28,16 @@ from itertools import groupby
 from typing import Any, NoReturn
 
 from exporter.build import revision, version
-from exporter.config import DemoSettings, Option, ScanSettings, ServeSettings, Settings, options
+from exporter.config import (
+    DemoSettings,
+    LedgerBackupSettings,
+    LedgerRestoreSettings,
+    Option,
+    ScanSettings,
+    ServeSettings,
+    Settings,
+    options,
+)
 from exporter.errors import ConfigError, ExporterError
 from exporter.sources import read_settings, suggestion
 from exporter.values import PROGRAM, either, quote
@@ -55,7 +64,7 @@ class Command:
     @property
     def name(self) -> str:
         """
-        The word that calls it.
+        The word, or the two, that call it.
         """
         return self.settings.command
 
@@ -65,10 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Obey the command line and tell the exit code.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    command = COMMANDS.get(arguments[0]) if arguments else None
+    command, rest = _command(arguments)
     program = f"{PROGRAM} {command.name}" if command else PROGRAM
     try:
-        code = _obey(command, arguments[1:]) if command else _answer(arguments)
+        code = _obey(command, rest) if command else _answer(arguments)
         sys.stdout.flush()
     except ConfigError as error:
         _complain(program, error)
@@ -86,6 +95,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _command(arguments: Sequence[str]) -> tuple[Command | None, Sequence[str]]:
+    """
+    The command that the first words call, if they do, and what follows them.
+    """
+    for words in (2, 1):
+        if command := COMMANDS.get(" ".join(arguments[:words])):
+            return command, arguments[words:]
+    return None, arguments
+
+
 def _complain(program: str, error: ExporterError) -> None:
     """
     Say on one line of standard error what is wrong, whatever the error quotes.
@@ -99,9 +118,12 @@ def _answer(arguments: Sequence[str]) -> int:
     Do what is asked of the program itself, without a command. Raises ConfigError.
     """
     first = arguments[0] if arguments else ""
-    commands = either(tuple(COMMANDS))
-    if first in {"-h", "--help"}:
+    family = tuple(name for name in COMMANDS if name.startswith(f"{first} "))
+    commands = either(family or tuple(COMMANDS))
+    if first in {"-h", "--help"} or (family and set(arguments[1:]) & {"-h", "--help"}):
         print(_overview())
+    elif family:
+        raise ConfigError(f"{quote(' '.join(arguments[:2]))} is no command; write {commands}")
     elif first == "--version":
         python = platform.python_version()
         print(f"{PROGRAM} {version()} (commit {revision()}, Python {python})")
@@ -280,6 +302,18 @@ def _scan(settings: ScanSettings) -> int:
     return scan(settings)
 
 
+def _ledger_backup(settings: LedgerBackupSettings) -> int:
+    from exporter.upkeep import ledger_backup  # noqa: PLC0415 - the same
+
+    return _run(ledger_backup(settings))
+
+
+def _ledger_restore(settings: LedgerRestoreSettings) -> int:
+    from exporter.upkeep import ledger_restore  # noqa: PLC0415 - the same
+
+    return _run(ledger_restore(settings))
+
+
 def _run(work: Coroutine[Any, Any, int]) -> int:
     """
     Run a command on uvloop where it is installed, which spares CPU, else on asyncio.
@@ -332,6 +366,26 @@ COMMANDS = {
             "A SIZE is written 512KiB, 64MiB, 1GiB or 1048576.\n\nExample:\n\n"
             f"  {PROGRAM} scan --format json AWSLogs/111122223333/CloudTrail/",
             run=_scan,
+        ),
+        Command(
+            LedgerBackupSettings,
+            summary="Back up the ledger, also while serve is writing it.",
+            description="Copies the ledger as it is at this moment to where backups are kept. "
+            "serve does so by itself where --ledger.backup-url is set.",
+            epilog=f"{_WAYS}\n\nExample:\n\n"
+            f"  {PROGRAM} ledger backup --ledger.backup-url s3://my-backup-bucket/exporter",
+            run=_ledger_backup,
+        ),
+        Command(
+            LedgerRestoreSettings,
+            summary="Put the newest backup where there is no ledger.",
+            description="Fetches the newest sound backup and puts it where the ledger belongs; a "
+            "ledger that is there has to be moved away first. When serve starts next, it first "
+            "reads every log file that the buckets have had since. It does all that by itself "
+            "where --ledger.backup-url is set and the ledger is lost.",
+            epilog=f"{_WAYS}\n\nExample:\n\n"
+            f"  {PROGRAM} ledger restore --ledger.backup-url s3://my-backup-bucket/exporter",
+            run=_ledger_restore,
         ),
     )
 }

@@ -39,6 +39,8 @@ from exporter.values import (
     PROGRAM,
     AccountIdOrNone,
     AllowedBuckets,
+    BackupUrlGiven,
+    BackupUrlOrNone,
     Bytes,
     Count,
     FileOrNone,
@@ -48,6 +50,8 @@ from exporter.values import (
     ListenAddresses,
     QueueUrls,
     Rate,
+    Rebuild,
+    RebuildOrNone,
     Seconds,
     SecondsAboveZero,
     Switch,
@@ -216,7 +220,7 @@ class State(Section):
     )
 
 
-class Ledger(Section):
+class LedgerUrls(Section):
     """
     The ledger, which remembers what has been counted.
     """
@@ -227,11 +231,70 @@ class Ledger(Section):
         "process.",
         default="sqlite:///ledger.db",
     )
+    backup_url: BackupUrlOrNone = option(
+        "Where backups of the ledger are kept: a folder on another disk, or s3://BUCKET/PREFIX. A "
+        "ledger that is lost is restored from the newest one, and catches up from the buckets.",
+        default=None,
+        shown="none",
+    )
+
+    @model_validator(mode="after")
+    def _backed_up_where_it_is_kept(self) -> Self:
+        """
+        Refuse backups of a ledger that ends with the process.
+        """
+        if self.backup_url and self.url.path is None:
+            wrong = PydanticCustomError(
+                "memory", "is for a ledger in a file; take it out, or choose another --ledger.url"
+            )
+            error = InitErrorDetails(type=wrong, loc=("backup_url",), input=self.backup_url)
+            raise ValidationError.from_exception_data("Ledger", [error])
+        return self
+
+
+class LedgerAndBackups(LedgerUrls):
+    """
+    The ledger and its backups.
+    """
+
+    backup_url: BackupUrlGiven = option(
+        "Where backups of the ledger are kept: a folder or s3://BUCKET/PREFIX.",
+        example="s3://my-backup-bucket/codecommit-exporter",
+    )
+
+
+class Ledger(LedgerUrls):
+    """
+    The ledger, which remembers what has been counted.
+    """
+
     dedupe_window: SecondsAboveZero = option(
         "How long an event's id is remembered, by the event's own time, so that a repeat is "
         "not counted again. AWS's own redeliveries end after 58 days.",
         default="90d",
     )
+    backup_interval: SecondsAboveZero = option(
+        "How often the ledger is backed up. The newest 24 backups are kept.", default="1h"
+    )
+    rebuild: RebuildOrNone = option(
+        "What to do about a lost ledger: restore the newest backup (done anyway where there is "
+        "one); mark all log files of the buckets as read, with totals from 0; recount them all; "
+        "or start fresh, empty. Where no ledger is lost it does nothing; take it out again once it "
+        "has been done.",
+        default=None,
+        shown="none",
+    )
+
+    @model_validator(mode="after")
+    def _restored_from_somewhere(self) -> Self:
+        """
+        Refuse to restore without a place for backups.
+        """
+        if self.rebuild is Rebuild.RESTORE and not self.backup_url:
+            wrong = PydanticCustomError("no_backups", "is restore, which needs --ledger.backup-url")
+            error = InitErrorDetails(type=wrong, loc=("rebuild",), input=self.rebuild)
+            raise ValidationError.from_exception_data("Ledger", [error])
+        return self
 
 
 class Metrics(Section):
@@ -389,6 +452,22 @@ class ServeSettings(Settings):
         """
         return self.ledger.url.file(self.state.directory)
 
+    @model_validator(mode="after")
+    def _catching_up_somewhere(self) -> Self:
+        """
+        Refuse to rely on buckets that nobody has named: only those can be listed.
+        """
+        ledger = self.ledger
+        lists = ledger.backup_url or ledger.rebuild in {Rebuild.MARK, Rebuild.RECOUNT}
+        if self.s3.allowed_bucket or not lists:
+            return self
+        given = "backup_url" if ledger.backup_url else "rebuild"
+        unnamed = PydanticCustomError(
+            "unnamed", "needs --s3.allowed-bucket: only buckets that are named can be listed"
+        )
+        wrong = InitErrorDetails(type=unnamed, loc=("ledger", given), input=getattr(ledger, given))
+        raise ValidationError.from_exception_data("ServeSettings", [wrong])
+
 
 class DemoSettings(Settings):
     """
@@ -425,7 +504,43 @@ class ScanSettings(Settings):
     log: Log = section(Log)
 
 
-ALL_SETTINGS: tuple[type[Settings], ...] = (ServeSettings, DemoSettings, ScanSettings)
+class LedgerBackupSettings(Settings):
+    """
+    What ``ledger backup`` is told.
+    """
+
+    command = "ledger backup"
+
+    ledger: LedgerAndBackups = section(LedgerAndBackups)
+    state: State = section(State)
+    log: Log = section(Log)
+    config: ConfigFile = section(ConfigFile)
+
+    @property
+    def ledger_file(self) -> Path:
+        """
+        The SQLite file of the ledger.
+        """
+        path = self.ledger.url.file(self.state.directory)
+        assert path is not None, "a ledger in memory is refused with its backups"  # noqa: S101
+        return path
+
+
+class LedgerRestoreSettings(LedgerBackupSettings):
+    """
+    What ``ledger restore`` is told.
+    """
+
+    command = "ledger restore"
+
+
+ALL_SETTINGS: tuple[type[Settings], ...] = (
+    ServeSettings,
+    DemoSettings,
+    ScanSettings,
+    LedgerBackupSettings,
+    LedgerRestoreSettings,
+)
 """The settings of every command."""
 
 

@@ -14,24 +14,26 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import logging
 import os
 import random
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import boto3
 
 from exporter.activity import Activity, WrittenLogFile
 from exporter.config import DemoSettings, ServeSettings
-from exporter.errors import ConfigError
+from exporter.errors import ConfigError, ExporterError
 from exporter.families import (
     CALLER_EVENTS,
     EVENT_ERRORS,
@@ -45,6 +47,7 @@ from exporter.families import (
 from exporter.ledger import Ledger
 from exporter.logs import set_up_logs
 from exporter.service import Service, stop_signals
+from exporter.values import Rebuild
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"
@@ -55,10 +58,32 @@ VISIBILITY_SECONDS = 5
 RECEIVES_MAX = 2
 """After so many receives SQS moves a message to the dead-letter queue."""
 
+VISIBLE = "ApproximateNumberOfMessages"
+IN_HAND = "ApproximateNumberOfMessagesNotVisible"
+DELIVERIES_MAX = 4
 PROGRESS_SECONDS = 10.0
 SETTLE_SECONDS_MAX = 60.0
 USUAL_DENIED_SHARE = 0.02
 DENIED_SHARE = 0.15
+
+EXTRA_MISSING = 3
+STAND_IN = f"""
+import logging, os, sys
+try:
+    from moto.server import ThreadedMotoServer
+except ImportError:
+    sys.exit({EXTRA_MISSING})
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+sys.setswitchinterval(60)  # moto's queues are not made for threads that interrupt each other
+server = ThreadedMotoServer(ip_address="{HOST}", port=0, verbose=False)
+server.start()
+print("http://%s:%d" % server.get_host_and_port(), flush=True)
+sys.stdin.read()
+os._exit(0)
+"""
+"""The program that stands in for S3 and SQS until its standard input closes.
+
+It is no module, since importing one of this package would take longer than the rest."""
 
 COMPARED = (
     EVENTS,
@@ -70,6 +95,9 @@ COMPARED = (
     KMS_REQUESTS,
 )
 _COMPARED = {family.name for family in COMPARED}
+
+Arrival: TypeAlias = WrittenLogFile | str
+"""What arrives: a file in the bucket, which announces it, or a message that no bucket sent."""
 
 
 async def demo(settings: DemoSettings) -> int:
@@ -121,6 +149,7 @@ def _serve_settings(
             "sqs": {"queue_url": [surroundings.queue_url]},
             "s3": {"allowed_bucket": [BUCKET]},
             "state": {"directory": folder},
+            "ledger": {"rebuild": Rebuild.FRESH},
             "metrics": settings.metrics,
             "web": settings.web,
             "shutdown": settings.shutdown,
@@ -134,39 +163,56 @@ def _aws() -> Iterator[str]:
     """
     An S3 and SQS on this machine during the block, and an environment that knows no other.
     """
-    try:
-        # Imported here because it is an extra, and takes longer than all the rest.
-        from moto.server import ThreadedMotoServer  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigError(
-            "the demo needs its extra: pip install 'codecommit-exporter[demo]'"
-        ) from error
     before = dict(os.environ)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
     for name in before:
-        if name.startswith("AWS_"):
+        if name.startswith(("AWS_", "MOTO_")):
             del os.environ[name]
-    os.environ.update(
-        AWS_ACCESS_KEY_ID="demo",
-        AWS_SECRET_ACCESS_KEY="demo",  # noqa: S106 - no secret: the server on this machine takes any
-        AWS_REGION=REGION,
-        AWS_ENDPOINT_URL=endpoint,
-        AWS_CONFIG_FILE=os.devnull,
-        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
-        AWS_EC2_METADATA_DISABLED="true",
-        NO_PROXY=HOST,
-        no_proxy=HOST,
-    )
     try:
-        yield endpoint
+        with _stand_in() as endpoint:
+            os.environ.update(
+                AWS_ACCESS_KEY_ID="demo",
+                AWS_SECRET_ACCESS_KEY="demo",  # noqa: S106 - no secret: the server takes any
+                AWS_REGION=REGION,
+                AWS_ENDPOINT_URL=endpoint,
+                AWS_CONFIG_FILE=os.devnull,
+                AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+                AWS_EC2_METADATA_DISABLED="true",
+                NO_PROXY=HOST,
+                no_proxy=HOST,
+            )
+            yield endpoint
     finally:
         os.environ.clear()
         os.environ.update(before)
-        server.stop()
+
+
+@contextmanager
+def _stand_in() -> Iterator[str]:
+    """
+    The URL of a process during the block that stands in for S3 and SQS.
+
+    It keeps every file and message it was ever given, and none of that is the exporter's
+    memory. Its standard input closes however this process ends, and then it ends as well. A
+    Ctrl-C does not reach it in its own session: what is in hand is still to be finished.
+    """
+    with subprocess.Popen(  # noqa: S603 - this interpreter, and a program of this file
+        [sys.executable, "-c", STAND_IN],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            endpoint = next(iter(process.stdout or ()), "").strip()
+            if not endpoint and process.wait() == EXTRA_MISSING:
+                raise ConfigError(
+                    "the demo needs its extra: pip install 'codecommit-exporter[demo]'"
+                )
+            if not endpoint:
+                raise ExporterError("what stands in for S3 and SQS did not start")
+            yield endpoint
+        finally:
+            process.kill()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,35 +258,30 @@ class Surroundings:
         )
         return cls(s3, sqs, queue_url, dead_letters_url)
 
-    def put(self, key: str, body: bytes) -> None:
+    def deliver(self, arrival: Arrival) -> None:
         """
-        Deliver a file, as CloudTrail does.
+        Put a file into the bucket, as CloudTrail does, or a message on the queue.
         """
-        self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
-
-    def send(self, body: str) -> None:
-        """
-        Put a message on the queue that no bucket sent.
-        """
-        self.sqs.send_message(QueueUrl=self.queue_url, MessageBody=body)
+        if isinstance(arrival, str):
+            self.sqs.send_message(QueueUrl=self.queue_url, MessageBody=arrival)
+        else:
+            self.s3.put_object(Bucket=BUCKET, Key=arrival.key, Body=arrival.body)
 
     def waiting(self) -> int:
         """
         How many messages are on the queue or in hand.
         """
-        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        answer = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[*names])
-        return sum(int(answer["Attributes"][name]) for name in names)
+        return self._messages(self.queue_url, VISIBLE, IN_HAND)
 
     def dead_letters(self) -> int:
         """
         How many messages have ended in the dead-letter queue.
         """
-        name = "ApproximateNumberOfMessages"
-        answer = self.sqs.get_queue_attributes(
-            QueueUrl=self.dead_letters_url, AttributeNames=[name]
-        )
-        return int(answer["Attributes"][name])
+        return self._messages(self.dead_letters_url, VISIBLE)
+
+    def _messages(self, queue_url: str, *states: str) -> int:
+        answer = self.sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=[*states])
+        return sum(int(answer["Attributes"][state]) for state in states)
 
 
 def _arn(sqs: Any, url: str) -> str:
@@ -265,47 +306,69 @@ class Writer:
         """
         Write until asked to stop or the duration is over; then let what is left be counted.
         """
-        options = self.settings.demo
         hold = self.settings.metrics.new_series_hold
         for address in await service.listening():
             print(f"Metrics: {address}/metrics (a new series shows 0 for {hold:g} s first)")
         print("Ctrl-C ends the demo.", flush=True)
+        async with asyncio.TaskGroup() as deliveries:
+            await self._invent(service, asked, deliveries)
+        if not asked.is_set():
+            await self._let_it_settle(asked)
+
+    async def _invent(
+        self, service: Service, asked: asyncio.Event, deliveries: asyncio.TaskGroup
+    ) -> None:
+        """
+        Invent one log file after the other, and have several delivered at once.
+
+        A delivery takes longer than the time between two log files may be.
+        """
+        options = self.settings.demo
         activity = Activity(options.seed)
         chance = random.Random(options.seed)  # noqa: S311 - invents faults, guards nothing
+        hands = asyncio.Semaphore(DELIVERIES_MAX)
         started = time.monotonic()
         next_report = started + PROGRESS_SECONDS
-        while not asked.is_set():
+        for number in count(1):
             elapsed = time.monotonic() - started
-            if options.duration and elapsed >= options.duration:
-                await self._let_it_settle(asked)
+            if asked.is_set() or (options.duration and elapsed >= options.duration):
                 return
-            await asyncio.to_thread(self._write_one, activity, chance)
+            arrivals = await asyncio.to_thread(self._invent_one, activity, chance)
+            await hands.acquire()
+            delivery = deliveries.create_task(self._deliver(arrivals))
+            delivery.add_done_callback(lambda _: hands.release())
             if time.monotonic() >= next_report:
                 next_report += PROGRESS_SECONDS
                 self._report(elapsed, service)
-            due = started + self.log_files / options.rate
+            due = started + number / options.rate
             with suppress(TimeoutError):
                 await asyncio.wait_for(asked.wait(), max(0.0, due - time.monotonic()))
 
-    def _write_one(self, activity: Activity, chance: random.Random) -> None:
-        denied = DENIED_SHARE if self.settings.demo.faults else USUAL_DENIED_SHARE
+    def _invent_one(self, activity: Activity, chance: random.Random) -> list[Arrival]:
+        """
+        A log file; behind it, now and then, what happens to real queues and trails as well.
+        """
+        faults = self.settings.demo.faults
+        denied = DENIED_SHARE if faults else USUAL_DENIED_SHARE
         log_file = activity.log_file(datetime.now(UTC), denied=denied)
-        self.surroundings.put(log_file.key, log_file.body)
-        self.log_files += 1
-        self.truth.update({Series(*series): count for series, count in log_file.truth.items()})
-        if self.settings.demo.faults:
-            self._go_wrong(activity, log_file, chance)
-
-    def _go_wrong(
-        self, activity: Activity, log_file: WrittenLogFile, chance: random.Random
-    ) -> None:
-        """
-        Now and then, what happens to real queues and trails as well.
-        """
-        for name, fault in FAULTS.items():
+        arrivals: list[Arrival] = [log_file]
+        for name, fault in FAULTS.items() if faults else ():
             if chance.random() < fault.share:
                 self.faults[name] += 1
-                fault.happen(self.surroundings, activity, log_file)
+                arrivals.append(fault.invent(activity, log_file))
+        return arrivals
+
+    async def _deliver(self, arrivals: Sequence[Arrival]) -> None:
+        """
+        Deliver a log file, and then what goes wrong beside it.
+        """
+        self.log_files += 1
+        for arrival in arrivals:
+            await asyncio.to_thread(self.surroundings.deliver, arrival)
+            if isinstance(arrival, WrittenLogFile):
+                self.truth.update(
+                    {Series(*series): events for series, events in arrival.truth.items()}
+                )
 
     async def _let_it_settle(self, asked: asyncio.Event) -> None:
         """
@@ -327,11 +390,11 @@ class Writer:
         )
 
 
-def _repeat_notification(surroundings: Surroundings, _: Activity, log_file: WrittenLogFile) -> None:
-    surroundings.send(_notification("ObjectCreated:Put", log_file))
+def _repeat_notification(_: Activity, log_file: WrittenLogFile) -> Arrival:
+    return _notification("ObjectCreated:Put", log_file)
 
 
-def _repeat_through_sns(surroundings: Surroundings, _: Activity, log_file: WrittenLogFile) -> None:
+def _repeat_through_sns(_: Activity, log_file: WrittenLogFile) -> Arrival:
     envelope = {
         "Type": "Notification",
         "TopicArn": f"arn:aws:sns:{REGION}:123456789012:demo-log-files",
@@ -339,11 +402,11 @@ def _repeat_through_sns(surroundings: Surroundings, _: Activity, log_file: Writt
         "Message": _notification("ObjectCreated:Put", log_file),
         "Timestamp": datetime.now(UTC).isoformat(),
     }
-    surroundings.send(json.dumps(envelope))
+    return json.dumps(envelope)
 
 
-def _announce_removal(surroundings: Surroundings, _: Activity, log_file: WrittenLogFile) -> None:
-    surroundings.send(_notification("ObjectRemoved:Delete", log_file))
+def _announce_removal(_: Activity, log_file: WrittenLogFile) -> Arrival:
+    return _notification("ObjectRemoved:Delete", log_file)
 
 
 def _notification(event_name: str, log_file: WrittenLogFile) -> str:
@@ -357,22 +420,21 @@ def _notification(event_name: str, log_file: WrittenLogFile) -> str:
     return json.dumps({"Records": [record]})
 
 
-def _test_notifications(surroundings: Surroundings, _: Activity, __: WrittenLogFile) -> None:
+def _test_notifications(_: Activity, __: WrittenLogFile) -> Arrival:
     """
     What S3 sends when somebody configures a bucket's notifications.
     """
-    message = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": BUCKET}
-    surroundings.send(json.dumps(message))
+    return json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": BUCKET})
 
 
-def _validate_topic(surroundings: Surroundings, _: Activity, __: WrittenLogFile) -> None:
+def _validate_topic(_: Activity, __: WrittenLogFile) -> Arrival:
     """
     What CloudTrail sends when a trail is given an SNS topic.
     """
-    surroundings.send("CloudTrail validation message.")
+    return "CloudTrail validation message."
 
 
-def _deliver_digest(surroundings: Surroundings, __: Activity, log_file: WrittenLogFile) -> None:
+def _digest(__: Activity, log_file: WrittenLogFile) -> Arrival:
     """
     A digest file, which the bucket announces like a log file.
     """
@@ -380,26 +442,23 @@ def _deliver_digest(surroundings: Surroundings, __: Activity, log_file: WrittenL
     second = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     name = f"{account}_CloudTrail-Digest_{region}_demo_{REGION}_{second}.json.gz"
     digest = {"awsAccountId": account, "logFiles": [{"s3Object": log_file.key}]}
-    surroundings.put(
-        "/".join(("AWSLogs", account, "CloudTrail-Digest", region, *day, name)),
-        gzip.compress(json.dumps(digest).encode()),
+    return WrittenLogFile(
+        key="/".join(("AWSLogs", account, "CloudTrail-Digest", region, *day, name)),
+        body=gzip.compress(json.dumps(digest).encode()),
+        truth=Counter(),
     )
 
 
-def _repeat_events(
-    surroundings: Surroundings, activity: Activity, log_file: WrittenLogFile
-) -> None:
-    repeated = activity.repeat(log_file, datetime.now(UTC))
-    surroundings.put(repeated.key, repeated.body)
+def _repeat_events(activity: Activity, log_file: WrittenLogFile) -> Arrival:
+    return activity.repeat(log_file, datetime.now(UTC))
 
 
-def _truncate(surroundings: Surroundings, activity: Activity, log_file: WrittenLogFile) -> None:
-    truncated = activity.truncated(log_file)
-    surroundings.put(truncated.key, truncated.body)
+def _truncate(activity: Activity, log_file: WrittenLogFile) -> Arrival:
+    return activity.truncated(log_file)
 
 
-def _send_foreign(surroundings: Surroundings, _: Activity, __: WrittenLogFile) -> None:
-    surroundings.send("Somebody else's message.")
+def _foreign_message(_: Activity, __: WrittenLogFile) -> Arrival:
+    return "Somebody else's message."
 
 
 class Fault(NamedTuple):
@@ -410,7 +469,7 @@ class Fault(NamedTuple):
     """
 
     share: float
-    happen: Callable[[Surroundings, Activity, WrittenLogFile], None]
+    invent: Callable[[Activity, WrittenLogFile], Arrival]
     left: bool = False
 
 
@@ -421,9 +480,9 @@ FAULTS = {
     "notification of a removal": Fault(0.05, _announce_removal),
     "test notification of S3": Fault(0.05, _test_notifications),
     "validation message of CloudTrail": Fault(0.05, _validate_topic),
-    "digest file": Fault(0.05, _deliver_digest),
+    "digest file": Fault(0.05, _digest),
     "truncated log file": Fault(0.05, _truncate, left=True),
-    "foreign message": Fault(0.05, _send_foreign, left=True),
+    "foreign message": Fault(0.05, _foreign_message, left=True),
 }
 
 

@@ -5,7 +5,8 @@ Rules:
 
 1. The HTTP endpoints are up before anything else, so that what stands in the way can be
    asked for.
-2. Nothing is received before the ledger is open and every queue and bucket has answered.
+2. Nothing is received before the ledger is open, has caught up, and every queue and bucket
+   has answered; and nothing is shown before the ledger has caught up.
 3. A part that fails for a reason nobody foresaw stops the program; none dies unseen.
 4. A stop ends receiving first, then what is in hand, then the endpoints, then the ledger.
 """
@@ -22,13 +23,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, NoRegionError
 
+from exporter.aws.listing import Listing
 from exporter.aws.objects import Buckets, Objects
 from exporter.aws.queue import Queue, queue_names
 from exporter.aws.session import Session
+from exporter.backups import Backups, backups_at, keep_backups
 from exporter.build import revision, version
 from exporter.config import ServeSettings
 from exporter.consumer import Backoff, Consumer
@@ -40,6 +43,7 @@ from exporter.ledger.sqlite import SqliteLedger
 from exporter.logs import set_up_logs
 from exporter.metrics import Holds
 from exporter.pipeline import Pipeline
+from exporter.recovery import CatchUp, Recovery
 from exporter.retirement import Retirement
 from exporter.telemetry import Telemetry
 from exporter.web import Health, Web
@@ -91,7 +95,7 @@ class Service:
 
     def __init__(self, settings: ServeSettings) -> None:
         self._settings = settings
-        self._health = Health({"ledger": "not open yet", "start": "not everything has answered"})
+        self._health = Health({"ledger": "not open yet", "start": "nothing is received yet"})
         self._holds = Holds(settings.metrics.new_series_hold)
         self._retirement = Retirement(round(settings.metrics.retire_after * 1000))
         self.telemetry = Telemetry()
@@ -151,12 +155,10 @@ class Service:
         """
         Open the ledger, join the queues, and consume them until cancelled.
         """
-        self.ledger = self._web.ledger = await self._open_ledger()
-        self._health.set("ledger", None)
         async with AsyncExitStack() as clients:
             try:
                 session = Session(self.telemetry.aws_request)
-                objects = await self._objects(clients, session)
+                s3 = await self._s3(clients, session)
                 queues = [
                     await self._queue(clients, session, url, name)
                     for url, name in zip(
@@ -167,10 +169,17 @@ class Service:
                 raise ConfigError("no AWS Region is known; set AWS_REGION") from error
             except (BotoCoreError, ValueError) as error:
                 raise ConfigError(f"the AWS settings cannot be used: {error}") from error
-            await self._check(objects, queues)
-            await self._consume(self.ledger, objects, queues)
+            backup_url = self._settings.ledger.backup_url
+            backups = backups_at(backup_url, s3) if backup_url else None
+            buckets = self._buckets()
+            self.ledger = await self._open_ledger(backups)
+            pipeline = self._pipeline(s3, buckets, self.ledger)
+            await self._catch_up(self.ledger, pipeline, Listing(s3, buckets))
+            self._web.ledger = self.ledger
+            await self._check(pipeline.objects, queues)
+            await self._consume(self.ledger, pipeline, queues, backups)
 
-    async def _open_ledger(self) -> Ledger:
+    async def _open_ledger(self, backups: Backups | None) -> Ledger:
         """
         Open the ledger, however long that takes.
         """
@@ -183,8 +192,10 @@ class Service:
             retirement=self._retirement,
         )
         if path is None:
+            self._health.set("ledger", None)
             ledger: Ledger = MemoryLedger(policy)
         else:
+            recovery = Recovery(backups, self._settings.ledger.rebuild, self.telemetry)
             ledger = await self._answer_of(
                 "ledger",
                 lambda: SqliteLedger.open(
@@ -192,10 +203,28 @@ class Service:
                     window_seconds=self._settings.ledger.dedupe_window,
                     policy=policy,
                     waiting=partial(self._wait_for_ledger, path),
+                    missing=recovery.begin,
                 ),
             )
         self.telemetry.ledger_opened(str(path or "memory:"), ledger)
         return ledger
+
+    async def _catch_up(self, ledger: Ledger, pipeline: Pipeline, listing: Listing) -> None:
+        """
+        Let a ledger that took another's place catch up, however long that takes.
+        """
+        if not isinstance(ledger, SqliteLedger) or ledger.replay is None:
+            return
+        buckets = [bucket.name for bucket in self._settings.s3.allowed_bucket]
+        if not buckets:
+            raise ConfigError(
+                "--s3.allowed-bucket is missing: the ledger is a copy that has to catch up, and "
+                "only named buckets can be listed"
+            )
+        catch_up = CatchUp(ledger, pipeline, listing, buckets, self.telemetry)
+        self._health.set("replay", "log files that the ledger does not know are being read")
+        await self._answer_of("ledger", catch_up.run)
+        self._health.set("replay", None)
 
     def _wait_for_ledger(self, path: Path) -> None:
         self._health.set("ledger", "another process has it open")
@@ -205,19 +234,27 @@ class Service:
     def _queue_urls(self) -> Sequence[str]:
         return self._settings.sqs.queue_url
 
-    async def _objects(self, clients: AsyncExitStack, session: Session) -> Objects:
+    async def _s3(self, clients: AsyncExitStack, session: Session) -> Any:
         first_queue_region = _queue_region(self._queue_urls[0])
-        client = await clients.enter_async_context(
+        return await clients.enter_async_context(
             session.client("s3", region=session.region or first_queue_region)
         )
-        return Objects(
-            client,
-            Buckets(
-                self._settings.s3.allowed_bucket,
-                any_bucket=self._settings.s3.allow_any_bucket,
-                owner=self._settings.s3.expected_bucket_owner,
-            ),
-            compressed_bytes_max=self._settings.s3.max_compressed_bytes,
+
+    def _buckets(self) -> Buckets:
+        return Buckets(
+            self._settings.s3.allowed_bucket,
+            any_bucket=self._settings.s3.allow_any_bucket,
+            owner=self._settings.s3.expected_bucket_owner,
+        )
+
+    def _pipeline(self, s3: Any, buckets: Buckets, ledger: Ledger) -> Pipeline:
+        sizes = self._settings.s3
+        return Pipeline(
+            Objects(s3, buckets, compressed_bytes_max=sizes.max_compressed_bytes),
+            ledger,
+            self.telemetry,
+            inflated_bytes_max=sizes.max_inflated_bytes,
+            accept_inline_events=self._settings.sqs.accept_inline_events,
         )
 
     async def _queue(self, clients: AsyncExitStack, session: Session, url: str, name: str) -> Queue:
@@ -243,20 +280,23 @@ class Service:
         if not told:
             self.telemetry.bucket_untold(bucket)
 
-    async def _consume(self, ledger: Ledger, objects: Objects, queues: Sequence[Queue]) -> None:
+    async def _consume(
+        self,
+        ledger: Ledger,
+        pipeline: Pipeline,
+        queues: Sequence[Queue],
+        backups: Backups | None,
+    ) -> None:
         """
         Consume until cancelled; then finish what is in hand.
         """
-        pipeline = Pipeline(
-            objects,
-            ledger,
-            self.telemetry,
-            inflated_bytes_max=self._settings.s3.max_inflated_bytes,
-            accept_inline_events=self._settings.sqs.accept_inline_events,
-        )
         consumers = [
             Consumer(
-                queue, pipeline, self.telemetry, partial(self._health.set, f"queue {queue.name}")
+                queue,
+                pipeline,
+                self.telemetry,
+                partial(self._health.set, f"queue {queue.name}"),
+                writable=lambda: ledger.writable,
             )
             for queue in queues
         ]
@@ -266,6 +306,9 @@ class Service:
                     tasks.create_task(consumer.run(), name=f"consume {queue.name}")
                     tasks.create_task(self._watch_depth(queue), name=f"watch {queue.name}")
                 tasks.create_task(self._release_series(ledger), name="release series")
+                tasks.create_task(self._watch_ledger(ledger), name="watch the ledger")
+                if backups and isinstance(ledger, SqliteLedger):
+                    tasks.create_task(self._keep_backups(ledger, backups), name="keep backups")
         finally:
             grace = self._settings.shutdown.grace
             grace = max(grace - STOP_RESERVE_SECONDS, grace / 2)
@@ -283,6 +326,23 @@ class Service:
                     dead_letters = await queue.dead_letters(depth.dead_letter_arn)
                     self.telemetry.dead_letters_seen(queue.name, dead_letters)
             await asyncio.sleep(DEPTH_SECONDS)
+
+    async def _keep_backups(self, ledger: SqliteLedger, backups: Backups) -> None:
+        interval = self._settings.ledger.backup_interval
+        await keep_backups(ledger, backups, interval, self.telemetry)
+
+    async def _watch_ledger(self, ledger: Ledger) -> None:
+        """
+        Say so where the ledger cannot be written; whoever needs it tries again.
+        """
+        was_writable = True
+        while True:
+            if ledger.writable is not was_writable:
+                was_writable = ledger.writable
+                self._health.set("ledger", None if was_writable else "it cannot be written")
+                tell = self.telemetry.ledger_writable
+                (tell if was_writable else self.telemetry.ledger_unwritable)()
+            await asyncio.sleep(RELEASE_SECONDS)
 
     async def _release_series(self, ledger: Ledger) -> None:
         """

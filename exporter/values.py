@@ -18,13 +18,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
 )
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import CoreSchema, core_schema
@@ -391,6 +392,67 @@ class LedgerUrl:
 
     def __str__(self) -> str:
         return "memory:" if self.path is None else f"sqlite:///{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupUrl:
+    """
+    Where backups of the ledger are kept: a folder, or a prefix of a bucket where it is None.
+    """
+
+    folder: Path | None
+    bucket: str = ""
+    prefix: str = ""
+
+    @classmethod
+    def read(cls, text: str) -> BackupUrl:
+        """
+        The place named by ``/PATH``, ``~/PATH``, ``file:///PATH`` or ``s3://BUCKET/PREFIX``.
+
+        A relative path is refused: backups belong on another disk than the state directory,
+        and it could only mean one near by. Raises ValueError.
+        """
+        wanted = "write /PATH, ~/PATH or s3://BUCKET/PREFIX"
+        if text.startswith("s3://"):
+            bucket, _, prefix = text.removeprefix("s3://").rstrip("/").partition("/")
+            if not is_bucket_name(bucket):
+                raise ValueError(f"{quote(text)} names no general purpose bucket; {wanted}")
+            if prefix.startswith("/") or not prefix.isprintable():
+                raise ValueError(f"{quote(text)} names no place in a bucket; {wanted}")
+            return cls(None, bucket, prefix)
+        path = unquote(text.removeprefix("file://")) if text.startswith("file:///") else text
+        folder = read_path(path)
+        if not folder.is_absolute():
+            raise ValueError(f"{quote(text)} is no place for backups; {wanted}")
+        return cls(folder)
+
+    def __str__(self) -> str:
+        return str(self.folder or f"s3://{self.bucket}/{self.prefix}".rstrip("/"))
+
+
+class Rebuild(StrEnum):
+    """
+    What to do about a lost ledger.
+    """
+
+    RESTORE = "restore"
+    MARK = "mark"
+    RECOUNT = "recount"
+    FRESH = "fresh"
+
+    @classmethod
+    def read(cls, text: str) -> Rebuild:
+        """
+        What a word stands for. Raises ValueError.
+        """
+        if text not in tuple(cls):
+            raise ValueError(f"{quote(text)} is no way to rebuild; write {either(tuple(cls))}")
+        return cls(text)
+
+
+RebuildOrNone = Annotated[Rebuild | None, Written("|".join(Rebuild), Rebuild.read)]
+BackupUrlGiven = Annotated[BackupUrl, Written("URL", BackupUrl.read)]
+BackupUrlOrNone = Annotated[BackupUrl | None, Written("URL", BackupUrl.read)]
 
 
 def _split(given: object) -> object:

@@ -127,7 +127,9 @@ class Web:
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         if self.ledger is None:
-            return web.Response(status=503, text="The ledger is not open yet.\n")
+            return web.Response(
+                status=503, text="The ledger is not open yet, or has to catch up.\n"
+            )
         view = View(self.ledger.series, self.ledger.known).without_retired(
             self._retirement, round(self._clock() * 1000)
         )

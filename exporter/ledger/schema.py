@@ -16,7 +16,8 @@ FORMAT = 2
 SCHEMA = """
 -- Single facts. born_ms, floor_ms: in milliseconds since 1970. period_ms: the length of the
 -- periods that the seen_<period> tables are numbered by. retire_after_ms: as it was when the
--- ledger was last opened, 0 for never.
+-- ledger was last opened, 0 for never. replay_from_ms, replay_counts: what a copy has to catch
+-- up with, if it has. lag_ms_<day>: how late a log file was counted on that day, at worst.
 CREATE TABLE fact (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 
 -- The bucket list of each family's data: a family declared with another list starts anew.

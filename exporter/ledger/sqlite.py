@@ -3,17 +3,22 @@ The SQLite ledger: one file, one writer, one transaction for ids and totals.
 
 Theory of operation
 
-* One process owns the file: an exclusive lock stands beside it for as long as the ledger
-  is open. Therefore the series can be held in memory as well, and a commit writes their
+* One process owns the file: its place is taken for as long as the ledger is open (see
+  ``place``). Therefore the series can be held in memory as well, and a commit writes their
   new values instead of reading the old ones.
 * One thread writes. Readings that arrive while it commits go together into the next
   transaction; if that fails, each is tried alone, so that one reading's fault is its own.
+* A lost ledger never begins again by itself. Where one has been and is no more, somebody
+  has to say what to begin with.
+* A copy that takes the ledger's place catches up first (see ``copies``). Nothing of it is
+  held meanwhile: what it lacks, Prometheus has seen.
 * ``synchronous=FULL``: a message is deleted once the commit has returned, so what has
   been committed must survive a power cut.
 * An event's ids live in one table per period of ``eventTime``. A period is forgotten by
   dropping its table, once it lies wholly below the floor. The floor is stored and only
   grows, so that no clock can open forgotten time again: an event between the ledger's
-  birth and the floor is late, and not counted.
+  birth and the floor is late, and not counted. It follows the events as well as the clock:
+  a clock that is ahead by itself makes nothing late.
 * A log file without events costs no transaction: a hash of its address waits for the next.
 * An older format is migrated in one transaction, after a copy of the file has been made.
 
@@ -23,12 +28,12 @@ What the tables hold is in ``schema``, how that is read and written in ``tables`
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import sqlite3
 import time
 from collections.abc import (
+    Awaitable,
     Callable,
     Collection,
     Coroutine,
@@ -38,6 +43,7 @@ from collections.abc import (
 )
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -48,26 +54,40 @@ from exporter.families import FAMILY, Series, SeriesState
 from exporter.grouping import Groups
 from exporter.knowledge import Known
 from exporter.ledger.book import Book, Policy
+from exporter.ledger.copies import copy_beside
+from exporter.ledger.place import Place, refuse_lost
 from exporter.ledger.schema import APPLICATION_ID, FORMAT, MIGRATION_TO_2, SCHEMA
 from exporter.ledger.tables import (
     DAY_MS,
+    EDGE_MS,
     PERIOD_MS,
+    Replay,
     SeenIds,
     SqliteMemory,
+    drop_replay,
     keep_hashes,
+    keep_lag,
+    keep_replay,
     keep_repositories,
     keep_series,
+    kept_hashes,
+    kept_renames,
+    kept_replay,
     kept_repositories,
     kept_series,
+    log_file_hash,
     log_file_hashes,
 )
+from exporter.notifications import LogFile
 from exporter.retirement import Retirement
 from exporter.tally import Reading, Tally, tally
+from exporter.timestamps import usable_ms
 
 FLOOR_STEP_MS = 3600 * 1000
 GROUP_SIZE_MAX = 50
 HASHES_WAITING_MAX = 10_000
-LOCK_RETRY_SECONDS = 0.5
+SQLITE_VERSION_MIN = (3, 37)
+"""The first version with STRICT tables."""
 
 Answer = TypeVar("Answer")
 
@@ -79,15 +99,14 @@ class SqliteLedger:
 
     def __init__(
         self,
-        path: Path,
-        lock: int,
+        place: Place,
         *,
         window_ms: int,
         policy: Policy,
         now: Callable[[], float],
     ) -> None:
-        self._path = path
-        self._lock = lock
+        self._place = place
+        self._path = place.path
         self._window_ms = window_ms
         self._policy = policy
         self._now = now
@@ -98,6 +117,7 @@ class SqliteLedger:
         self._hashes: list[int] = []
         self._bytes = 0
         self._book = Book(policy)
+        self._replay: Replay | None = None
         self._in_doubt = False
         self._writable = True
         self._closed = False
@@ -111,6 +131,7 @@ class SqliteLedger:
         policy: Policy,
         now: Callable[[], float] = time.time,
         waiting: Callable[[], None] = lambda: None,
+        missing: Callable[[Place], Awaitable[Replay | None]] = refuse_lost,
     ) -> SqliteLedger:
         """
         Open the ledger in a file, or start one there.
@@ -123,21 +144,25 @@ class SqliteLedger:
             policy: What is to be done with series.
             now: The clock, in seconds since 1970.
             waiting: Told that another process has the ledger.
+            missing: Asked where there is no ledger. It may put a copy there, and otherwise
+                says what an empty one has to catch up with.
 
         Raises:
-            ConfigError: The file is no ledger, or one of a newer version.
+            ConfigError: The file is no ledger, or one of a newer version, or on a network.
+            LedgerLost: There was a ledger, and ``missing`` does not know what to do.
             LedgerUnavailable: The file or its folder cannot be used.
         """
+        if sqlite3.sqlite_version_info < SQLITE_VERSION_MIN:
+            raise ConfigError(
+                f"SQLite {sqlite3.sqlite_version} is too old; 3.37 or later is needed"
+            )
+        place = await Place.take(path, waiting)
+        ledger = cls(place, window_ms=round(window_seconds * 1000), policy=policy, now=now)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # The lock stands beside the real file, whichever way leads to it.
-            path = path.resolve()  # noqa: ASYNC240 - once, at the start
-            lock = await _exclusive_lock(path.with_name(path.name + ".lock"), waiting)
-        except OSError as error:
-            raise LedgerUnavailable(f"{path}: {error}") from error
-        ledger = cls(path, lock, window_ms=round(window_seconds * 1000), policy=policy, now=now)
-        try:
-            await ledger._in_thread(ledger._open)
+            replay = None
+            if not await ledger._in_thread(place.holds_ledger):
+                replay = await missing(place)
+            await ledger._in_thread(partial(ledger._open, replay))
         except BaseException:
             await ledger.close()
             raise
@@ -158,6 +183,63 @@ class SqliteLedger:
     @property
     def writable(self) -> bool:
         return self._writable
+
+    @property
+    def born_ms(self) -> int:
+        """
+        When the ledger was started, in milliseconds since 1970.
+        """
+        return self._born_ms
+
+    @property
+    def replay(self) -> Replay | None:
+        """
+        What the ledger has to catch up with before it is used, if anything.
+
+        A copy that is dated ahead was made under a wrong clock, which says nothing.
+        """
+        if self._replay and self._replay.from_ms > self._now_ms():
+            return self._replay._replace(from_ms=min(self._born_ms, self._now_ms()))
+        return self._replay
+
+    async def replayed(self) -> None:
+        """
+        Take note that the ledger has caught up.
+
+        Raises:
+            LedgerUnavailable: It still has to.
+        """
+        self._refuse_if_closed()
+        await self._undisturbed(self._end_replay())
+
+    async def unread(self, log_files: Sequence[LogFile]) -> list[LogFile]:
+        """
+        Those log files, in their order, that have not been read in the last days.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be read.
+        """
+        self._refuse_if_closed()
+        hashes = list(map(log_file_hash, log_files))
+        read = await self._in_thread(lambda: kept_hashes(self._db, hashes))
+        read.update(self._hashes)
+        return [one for one, its in zip(log_files, hashes, strict=True) if its not in read]
+
+    def beside(self, ending: str) -> Path:
+        """
+        A file in the ledger's folder, named like it but for the ending.
+        """
+        return self._place.beside(ending)
+
+    async def copy(self, into: Path) -> None:
+        """
+        Copy the ledger as it is now into a file; commits go on meanwhile.
+
+        Raises:
+            LedgerUnavailable: There is no copy.
+        """
+        self._refuse_if_closed()
+        await copy_beside(self._path, into, self._now_ms())
 
     async def commit(self, reading: Reading) -> Tally:
         """
@@ -195,7 +277,7 @@ class SqliteLedger:
         finally:
             await self._in_thread(self._close)
             self._thread.shutdown()
-            os.close(self._lock)
+            self._place.leave()
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -242,6 +324,10 @@ class SqliteLedger:
             self._book.update(changed, {})
             self._in_doubt = False
 
+    async def _end_replay(self) -> None:
+        async with self._turn:
+            await self._in_thread(self._drop_replay)
+
     async def _undisturbed(self, work: Coroutine[object, object, Answer]) -> Answer:
         """
         Let a write come to its end even if its caller is cancelled meanwhile.
@@ -261,6 +347,11 @@ class SqliteLedger:
         loop = asyncio.get_running_loop()
         try:
             answer = await loop.run_in_executor(self._thread, work)
+        except _OWN_FAULTS:
+            raise
+        except LedgerUnavailable:
+            self._writable = False
+            raise
         except (sqlite3.Error, OSError) as error:
             self._writable = False
             raise LedgerUnavailable(f"{self._path}: {error}") from error
@@ -272,28 +363,32 @@ class SqliteLedger:
 
     # What follows runs in the writer thread.
 
-    def _open(self) -> None:
+    def _open(self, replay: Replay | None) -> None:
         self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         new = self._is_new()
         version = FORMAT if new else self._version()
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         if version < FORMAT:
-            self._copy(version)
+            self._keep_format(version)
         with self._transaction():
             if new:
-                self._start()
+                self._start(replay)
             if version < 2:
                 self._migrate_to_2()
             self._forget_outgrown_families()
-            if not self._policy.hold:
+            if not self._policy.hold or kept_replay(self._db):
                 self._db.execute(
                     "UPDATE series SET released_ms = ? WHERE released_ms IS NULL",
                     (self._now_ms(),),
                 )
-        self._load()
+        try:
+            self._load()
+        except (KeyError, TypeError, ValueError) as error:
+            raise LedgerUnavailable(f"{self._path} holds what no ledger holds") from error
         self._hold_what_comes_back()
         self._in_doubt = False
+        self._place.mark()
 
     def _close(self) -> None:
         if hasattr(self, "_db"):
@@ -303,7 +398,7 @@ class SqliteLedger:
         (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         return not tables
 
-    def _start(self) -> None:
+    def _start(self, replay: Replay | None) -> None:
         for statement in SCHEMA.split(";"):
             self._db.execute(statement)
         self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -312,6 +407,8 @@ class SqliteLedger:
             "INSERT INTO fact VALUES (?, ?)",
             [("born_ms", self._now_ms()), ("floor_ms", 0), ("period_ms", PERIOD_MS)],
         )
+        if replay:
+            keep_replay(self._db, replay)
 
     def _version(self) -> int:
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
@@ -325,13 +422,15 @@ class SqliteLedger:
             )
         return int(version)
 
-    def _copy(self, version: int) -> None:
+    def _keep_format(self, version: int) -> None:
         """
         Keep the ledger as it is, beside the file, before it gets another format.
         """
-        copy = self._path.with_name(f"{self._path.name}.format-{version}")
-        copy.unlink(missing_ok=True)  # half of one, where a copy was cut short
-        self._db.execute("VACUUM INTO ?", (str(copy),))
+        kept = self.beside(f".format-{version}")
+        kept.unlink(missing_ok=True)  # half of one, where this was cut short
+        self._db.execute("VACUUM INTO ?", (str(kept),))
+        with kept.open("rb") as file:
+            os.fsync(file.fileno())
 
     def _migrate_to_2(self) -> None:
         """
@@ -392,7 +491,10 @@ class SqliteLedger:
                 "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'seen_[0-9]*'"
             )
         }
-        self._book = Book(self._policy, kept_series(self._db), kept_repositories(self._db))
+        self._renames = kept_renames(self._db)
+        self._replay = kept_replay(self._db)
+        policy = replace(self._policy, hold=False) if self._replay else self._policy
+        self._book = Book(policy, kept_series(self._db), kept_repositories(self._db))
         self._measure()
 
     def _measure(self) -> None:
@@ -412,11 +514,12 @@ class SqliteLedger:
         after it. Until ``series`` shows what a transaction did, memory is in doubt, and the
         next transaction first reads it again from the file.
         """
-        if self._in_doubt:
-            self._load()
-        self._in_doubt = True
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            self._place.check()
+            if self._in_doubt:
+                self._load()
+            self._in_doubt = True
             yield
             self._db.execute("COMMIT")
         except BaseException:
@@ -431,10 +534,10 @@ class SqliteLedger:
         The transaction: look up, remember, add.
         """
         with self._transaction():
-            self._raise_floor(now_ms)
+            self._raise_floor(readings, now_ms)
             repositories = self._book.repositories()
             ids = SeenIds(self._db, self._born_ms, self._floor_ms, self._periods, now_ms)
-            memory = SqliteMemory(self._db, ids, repositories)
+            memory = SqliteMemory(self._db, ids, repositories, self._renames)
             tallies = [tally(reading, memory, now_ms) for reading in readings]
             memory.write()
             changed = self._book.changed(tallies, repositories.changed, now_ms)
@@ -442,21 +545,33 @@ class SqliteLedger:
             keep_repositories(self._db, repositories.changed)
             # A file counts as read by the transaction that counts its events, not before.
             keep_hashes(self._db, [*hashes, *log_file_hashes(readings)], now_ms // DAY_MS)
+            if not self._replay:  # what is read once more is late for a reason of its own
+                keep_lag(self._db, readings, now_ms)
         self._measure()
         return tallies, changed, repositories.changed
 
-    def _raise_floor(self, now_ms: int) -> None:
+    def _raise_floor(self, readings: Sequence[Reading], now_ms: int) -> None:
         """
-        Let the floor follow the clock upwards, and forget the periods wholly below it.
+        Let the floor follow clock and events upwards, and forget the periods wholly below it.
         """
-        floor_ms = (now_ms - self._window_ms) // FLOOR_STEP_MS * FLOOR_STEP_MS
+        newest_ms = min(now_ms, _newest_ms(readings, now_ms))
+        floor_ms = (newest_ms - self._window_ms) // FLOOR_STEP_MS * FLOOR_STEP_MS
         if floor_ms <= self._floor_ms:
             return
         self._floor_ms = floor_ms
         self._db.execute("UPDATE fact SET value = ? WHERE name = 'floor_ms'", (floor_ms,))
-        for period in [one for one in self._periods if (one + 1) * PERIOD_MS <= floor_ms]:
+        # A copy of an event may bear a time that is a little younger; see EDGE_MS.
+        over_ms = floor_ms - EDGE_MS
+        for period in [one for one in self._periods if (one + 1) * PERIOD_MS <= over_ms]:
             self._db.execute(f"DROP TABLE seen_{period:d}")
             self._periods.discard(period)
+
+    def _drop_replay(self) -> None:
+        with self._transaction():
+            if self._replay:
+                drop_replay(self._db, self._replay)
+        self._load()
+        self._in_doubt = False
 
     def _keep_released(self, series: Collection[Series], now_ms: int) -> dict[Series, SeriesState]:
         with self._transaction():
@@ -465,25 +580,20 @@ class SqliteLedger:
         return changed
 
 
-async def _exclusive_lock(path: Path, waiting: Callable[[], None]) -> int:
+def _newest_ms(readings: Sequence[Reading], now_ms: int) -> int:
     """
-    Take the lock file for this process alone, however long another one has it.
+    The time of the newest event in some readings that can be right; 0 without one.
+    """
+    moments = (usable_ms(event.time_ms, now_ms) for reading in readings for event in reading.events)
+    return max(filter(None, moments), default=0)
 
-    The kernel gives the lock up when its process ends, however that ends.
-    """
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    told = False
-    try:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not told:
-                    waiting()
-                    told = True
-                await asyncio.sleep(LOCK_RETRY_SECONDS)
-            else:
-                return lock
-    except BaseException:
-        os.close(lock)
-        raise
+
+_OWN_FAULTS = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.InternalError,
+    sqlite3.NotSupportedError,
+    sqlite3.ProgrammingError,
+)
+"""What SQLite raises where the program, not the disk, is wrong; waiting mends none of them."""

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from exporter.codecommit import IdKind, Repository, Subject
 from exporter.families import FAMILY, Series, SeriesState, Total
@@ -32,6 +31,80 @@ EDGE_MS = DAY_MS
 LOG_FILE_DAYS_KEPT = 3
 
 _KEPT = "seen_kept"
+_LAG = "lag_ms_"
+_LOOKED_UP_MAX = 500
+"""How many hashes one statement asks for; SQLite limits the number of parameters."""
+
+
+class Replay(NamedTuple):
+    """
+    What a ledger has to catch up with before it can stand for what has been counted.
+
+    ``from_ms``: every log file stored since then, in milliseconds since 1970, is read once
+    more. ``counts``: whether what is new in them is counted, or only remembered.
+    """
+
+    from_ms: int
+    counts: bool
+
+
+def kept_replay(db: sqlite3.Connection) -> Replay | None:
+    """
+    What a ledger has to catch up with, if anything.
+    """
+    facts = dict(db.execute("SELECT name, value FROM fact WHERE name GLOB 'replay_*'"))
+    if "replay_from_ms" not in facts:
+        return None
+    return Replay(facts["replay_from_ms"], bool(facts["replay_counts"]))
+
+
+def keep_replay(db: sqlite3.Connection, replay: Replay) -> None:
+    """
+    Keep what a ledger has to catch up with.
+    """
+    db.executemany(
+        "INSERT OR REPLACE INTO fact VALUES (?, ?)",
+        [("replay_from_ms", replay.from_ms), ("replay_counts", int(replay.counts))],
+    )
+
+
+def drop_replay(db: sqlite3.Connection, replay: Replay) -> None:
+    """
+    Take note that a ledger has caught up; what was only to be remembered adds to no total.
+    """
+    if not replay.counts:
+        db.execute("DELETE FROM series")
+        db.execute("UPDATE repository SET active_ms = 0")
+    db.execute("DELETE FROM fact WHERE name GLOB 'replay_*'")
+
+
+def keep_lag(db: sqlite3.Connection, readings: Iterable[Reading], now_ms: int) -> None:
+    """
+    Keep how late log files are counted: the longest time since a delivery, day by day.
+    """
+    delivered = [one.delivered_ms for one in readings if one.delivered_ms is not None]
+    if not delivered:
+        return
+    today = now_ms // DAY_MS
+    db.execute(
+        "INSERT INTO fact VALUES (?, ?)"
+        " ON CONFLICT DO UPDATE SET value = max(value, excluded.value)",
+        (f"{_LAG}{today:08d}", now_ms - min(delivered)),
+    )
+    db.execute(
+        "DELETE FROM fact WHERE name GLOB 'lag_ms_*' AND name NOT BETWEEN ? AND ?",
+        (f"{_LAG}{today - LOG_FILE_DAYS_KEPT:08d}", f"{_LAG}{today + 1:08d}"),
+    )
+
+
+def longest_lag_ms(db: sqlite3.Connection) -> int:
+    """
+    How late log files have been counted lately, at worst; 0 if none has been.
+    """
+    (lag_ms,) = db.execute(
+        "SELECT coalesce(max(value), 0) FROM fact WHERE name GLOB 'lag_ms_*'"
+    ).fetchone()
+    return int(lag_ms)
 
 
 def kept_series(db: sqlite3.Connection) -> dict[Series, SeriesState]:
@@ -116,12 +189,50 @@ def keep_repositories(db: sqlite3.Connection, changed: Mapping[Repository, Known
     )
 
 
+def kept_renames(db: sqlite3.Connection) -> Renames:
+    """
+    Every rename of a repository.
+    """
+    rows = db.execute("SELECT account_id, aws_region, name, event_ms, new_name FROM rename")
+    return Renames(Rename(Repository(*row[:3]), *row[3:]) for row in rows)
+
+
 def keep_hashes(db: sqlite3.Connection, hashes: Sequence[int], today: int) -> None:
     """
     Keep the hashes of log files read today, and forget those of older days.
     """
     db.executemany("INSERT OR IGNORE INTO log_file VALUES (?, ?)", [(today, one) for one in hashes])
     db.execute("DELETE FROM log_file WHERE day < ?", (today - LOG_FILE_DAYS_KEPT,))
+
+
+def kept_hashes(db: sqlite3.Connection, asked: Sequence[int]) -> set[int]:
+    """
+    Which of these hashes are those of log files read lately.
+    """
+    days = list(_days(db))
+    found = set[int]()
+    for first in range(0, len(asked), _LOOKED_UP_MAX):
+        some = asked[first : first + _LOOKED_UP_MAX]
+        marks = ", ".join("?" * len(some))
+        for day in days:
+            rows = db.execute(
+                f"SELECT hash FROM log_file WHERE day = ? AND hash IN ({marks})",  # noqa: S608 - marks only
+                (day, *some),
+            )
+            found.update(one for (one,) in rows)
+    return found
+
+
+def _days(db: sqlite3.Connection) -> Iterator[int]:
+    """
+    The days on which log files have been read, each found by one step in the index.
+    """
+    day: int | None = -1
+    while True:
+        (day,) = db.execute("SELECT min(day) FROM log_file WHERE day > ?", (day,)).fetchone()
+        if day is None:
+            return
+        yield day
 
 
 class SeenIds:
@@ -147,9 +258,9 @@ class SeenIds:
         """
         Tell whether something with these ids is new, and keep them.
         """
-        time_ms = self._placeable(time_ms)
         if time_ms is not None and self._born_ms <= time_ms < self._floor_ms:
             return Sight.LATE
+        time_ms = self._placeable(time_ms)
         seen = any(self._holds(table, ids) for table in self._tables_around(time_ms))
         home = self._home(time_ms)
         self._db.executemany(
@@ -205,11 +316,18 @@ class SqliteMemory:
     What the ledger remembers, as of one transaction.
 
     The records of a group mention the same things again and again. Each is read once, and
-    written once, by ``write``.
+    written once, by ``write``. ``renames`` are those of the ledger, and change with it.
     """
 
-    def __init__(self, db: sqlite3.Connection, ids: SeenIds, repositories: Repositories) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        ids: SeenIds,
+        repositories: Repositories,
+        renames: Renames,
+    ) -> None:
         self.repositories = repositories
+        self.renames = renames
         self._db = db
         self._ids = ids
         self._learnt: dict[Subject, Learnt | None] = {}
@@ -217,13 +335,6 @@ class SqliteMemory:
 
     def see(self, ids: tuple[bytes, ...], time_ms: int | None) -> Sight:
         return self._ids.see(ids, time_ms)
-
-    @cached_property
-    def renames(self) -> Renames:
-        rows = self._db.execute(
-            "SELECT account_id, aws_region, name, event_ms, new_name FROM rename"
-        )
-        return Renames(Rename(Repository(*row[:3]), *row[3:]) for row in rows)
 
     def keep_rename(self, rename: Rename) -> None:
         self._db.execute(

@@ -31,8 +31,12 @@ QUEUE = "https://sqs.eu-central-1.amazonaws.com/111122223333/log-files"
 NEEDED = {
     "serve": ("--sqs.queue-url", QUEUE, "--s3.allowed-bucket", "trail"),
     "scan": ("a-file",),
+    "ledger backup": ("--ledger.backup-url", "/mnt/backups"),
+    "ledger restore": ("--ledger.backup-url", "/mnt/backups"),
 }
 """What each command must be told."""
+ANY_COMMAND = "serve, demo, scan, ledger backup or ledger restore"
+LEDGER_COMMAND = "ledger backup or ledger restore"
 
 
 @pytest.fixture(autouse=True)
@@ -94,12 +98,14 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert (0, line) == (code, capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_overview(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["-h"], ["--help"], ["ledger", "-h"], ["ledger", "--help"]], ids=" ".join
+)
+def test_overview(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """
-    The program's own help is this text.
+    The program's own help is this text; so is that of half a command.
     """
-    code = main([flag])
+    code = main(arguments)
 
     assert 0 == code
     assert (
@@ -116,6 +122,10 @@ commands:
       Do the same with invented activity; needs no AWS account.
   scan
       Print what log files hold, without queue or ledger.
+  ledger backup
+      Back up the ledger, also while serve is writing it.
+  ledger restore
+      Put the newest backup where there is no ledger.
 
 options:
   --version
@@ -284,6 +294,16 @@ def test_any_bucket(told: Told) -> None:
     assert (0, True, ()) == (code, settings.s3.allow_any_bucket, settings.s3.allowed_bucket)
 
 
+def test_beginning_empty_with_any_bucket(told: Told) -> None:
+    """
+    Who starts with an empty ledger need not name a bucket.
+    """
+    arguments = ["--sqs.queue-url", QUEUE, "--s3.allow-any-bucket", "--ledger.rebuild", "fresh"]
+    code = main(["serve", *arguments])
+
+    assert (0, 1) == (code, len(told.settings))
+
+
 @pytest.mark.parametrize(
     ("arguments", "paths"),
     [
@@ -321,11 +341,34 @@ def test_environment(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], ": a command is missing; write serve, demo or scan, or --help"),
-        (["observe"], ': "observe" is no command; write serve, demo or scan'),
+        ([], f": a command is missing; write {ANY_COMMAND}, or --help"),
+        (["observe"], f': "observe" is no command; write {ANY_COMMAND}'),
+        (["backup"], f': "backup" is no command; write {ANY_COMMAND}'),
         (
             ["--log.level", "debug", "serve"],
-            ": --log.level: no such option here; write serve, demo or scan before its options",
+            f": --log.level: no such option here; write {ANY_COMMAND} before its options",
+        ),
+        (["ledger"], f': "ledger" is no command; write {LEDGER_COMMAND}'),
+        (["ledger", "foo"], f': "ledger foo" is no command; write {LEDGER_COMMAND}'),
+        (
+            ["ledger", "--state.directory", "/mnt", "backup"],
+            f': "ledger --state.directory" is no command; write {LEDGER_COMMAND}',
+        ),
+        (
+            ["ledger", "backup", *NEEDED["ledger backup"], "x"],
+            ' ledger backup: "x": this command takes options only; see --help',
+        ),
+        (
+            ["ledger", "restore"],
+            (
+                " ledger restore: --ledger.backup-url is missing; write --ledger.backup-url "
+                "s3://my-backup-bucket/codecommit-exporter or set "
+                "CODECOMMIT_EXPORTER_LEDGER_BACKUP_URL"
+            ),
+        ),
+        (
+            ["serve", *NEEDED["serve"], "--ledger.rebuild", "restore"],
+            " serve: --ledger.rebuild: is restore, which needs --ledger.backup-url",
         ),
         (
             ["serve", "--sqs.queue=x"],
@@ -400,6 +443,12 @@ def test_exit_code(code: int, told: Told) -> None:
             1,
             f"codecommit-exporter demo: ledger.db: disk full. {LedgerUnavailable.hint}\n",
         ),
+        (
+            LedgerUnavailable("ledger.db: gone", hint="Start anew."),
+            1,
+            "codecommit-exporter demo: ledger.db: gone. Start anew.\n",
+        ),
+        (LedgerUnavailable("it is there", hint=""), 1, "codecommit-exporter demo: it is there\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
@@ -408,6 +457,8 @@ def test_errors_of_a_command(
 ) -> None:
     """
     What a command cannot go on with is one line as well, with what can be done about it.
+
+    An error may know better than its kind what that is, also that it is nothing.
     """
     told.raises = error
 
@@ -473,15 +524,16 @@ def test_commands_run(name: str, fast: bool, monkeypatch: pytest.MonkeyPatch) ->
     def scan(settings: Settings) -> int:
         return len(settings.command)
 
-    modules = {"serve": "service"}
-    fake = SimpleNamespace(serve=serve, demo=serve, scan=scan)
+    modules = {"serve": "service", "ledger backup": "upkeep", "ledger restore": "upkeep"}
+    function = name.replace(" ", "_")
+    fake = SimpleNamespace(**{function: scan if name == "scan" else serve})
     monkeypatch.setitem(sys.modules, f"exporter.{modules.get(name, name)}", fake)
     if fast:
         pytest.importorskip("uvloop", reason="the extra uvloop is not installed")
     else:
         monkeypatch.setitem(sys.modules, "uvloop", None)
 
-    code = main([name, *NEEDED.get(name, ())])
+    code = main([*name.split(), *NEEDED.get(name, ())])
 
     assert len(name) == code
     assert [fast] * len(loops) == ["uvloop" in loop for loop in loops]

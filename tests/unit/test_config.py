@@ -15,6 +15,8 @@ from pydantic import ValidationError
 from exporter.config import (
     ALL_SETTINGS,
     DemoSettings,
+    LedgerBackupSettings,
+    LedgerRestoreSettings,
     ScanSettings,
     ServeSettings,
     options,
@@ -24,8 +26,10 @@ from exporter.errors import ConfigError
 from exporter.sources import read_settings
 from exporter.values import (
     AllowedBucket,
+    BackupUrl,
     LedgerUrl,
     ListenAddress,
+    Rebuild,
     is_bucket_name,
     read_account_id,
     read_bytes,
@@ -41,6 +45,8 @@ from exporter.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from exporter.config import Settings
 
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/111122223333/log-files"
 FLAGS: dict[str, Any] = {"sqs.queue-url": [QUEUE], "s3.allowed-bucket": ["trail"]}
@@ -342,6 +348,9 @@ def test_other_values() -> None:
         (read_switch, "maybe", "is neither on nor off; write true or false"),
         (read_path, "", "is no path; write /var/lib/codecommit-exporter, for example"),
         (read_seconds_above_zero, "0s", "is no time at all; write 500ms, 90s, 1h or 90d"),
+        (Rebuild.read, "again", "is no way to rebuild; write restore, mark, recount or fresh"),
+        (Rebuild.read, "Fresh", "is no way to rebuild; write restore, mark, recount or fresh"),
+        (Rebuild.read, "", "is no way to rebuild; write restore, mark, recount or fresh"),
     ],
 )
 def test_other_wrong_values(read: Callable[[str], object], text: str, said: str) -> None:
@@ -406,6 +415,8 @@ def test_defaults_of_serve(tmp_path: Path) -> None:
     )
     assert tmp_path / "ledger.db" == settings.ledger_file
     assert 7_776_000.0 == settings.ledger.dedupe_window
+    assert (None, 3600.0) == (settings.ledger.backup_url, settings.ledger.backup_interval)
+    assert settings.ledger.rebuild is None
     assert 120.0 == settings.metrics.new_series_hold
     assert (10_000, 200_000) == (settings.metrics.max_repositories, settings.metrics.max_series)
     assert 0.0 == settings.metrics.retire_after
@@ -709,7 +720,7 @@ def test_wrong_file(text: str, said: str, tmp_path: Path) -> None:
     assert f"{file}{said}" == complaint(config__file=str(file))
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\xfa", b"\x00", b"[" * 20_000])
+@pytest.mark.parametrize("content", [b"\xff\xfe\xfa", b"\x00", b"[" * 1_000])
 def test_a_file_that_is_no_yaml(content: bytes, tmp_path: Path) -> None:
     """
     Bytes that are no YAML at all end in the same one line.
@@ -817,6 +828,93 @@ def test_other_complaints(flags: dict[str, object], said: str) -> None:
     One value of a list is enough to refuse it, and a bucket has one owner.
     """
     assert said in complaint({}, **flags)
+
+
+@pytest.mark.parametrize("word", list(Rebuild))
+def test_ways_to_rebuild(word: str) -> None:
+    """
+    Each word of the help is one.
+    """
+    given = serve_settings(ledger__rebuild=word, ledger__backup_url="/mnt/backups")
+
+    assert word == given.ledger.rebuild
+
+
+def test_restoring_needs_a_place_for_backups() -> None:
+    """
+    The other ways to rebuild need none.
+    """
+    assert "--ledger.rebuild: is restore, which needs --ledger.backup-url" == complaint(
+        ledger__rebuild="restore"
+    )
+    for word in set(Rebuild) - {Rebuild.RESTORE}:
+        assert word == serve_settings(ledger__rebuild=word).ledger.rebuild
+
+
+@pytest.mark.parametrize("kind", [LedgerBackupSettings, LedgerRestoreSettings])
+def test_upkeep_must_be_told_where_backups_are(
+    kind: type[LedgerBackupSettings], tmp_path: Path
+) -> None:
+    """
+    Nothing but the place is needed, and it may come from the file that ``serve`` has.
+    """
+    file = tmp_path / "exporter.yml"
+    file.write_text("ledger.backup-url: /mnt/backups\ns3.allowed-bucket: trail\n")
+    variables = {"CODECOMMIT_EXPORTER_SQS_QUEUE_URL": QUEUE}
+    settings = read_settings(kind, {"config.file": str(file)}, variables)
+    with pytest.raises(ConfigError, match=r"^--ledger\.backup-url is missing; write "):
+        read_settings(kind, {}, {})
+
+    assert BackupUrl(Path("/mnt/backups")) == settings.ledger.backup_url
+
+
+@pytest.mark.parametrize("kind", [ServeSettings, LedgerBackupSettings, LedgerRestoreSettings])
+def test_a_ledger_in_memory_has_no_backups(kind: type[Settings]) -> None:
+    """
+    It ends with the process; nothing would be there to be lost.
+    """
+    flags = FLAGS if kind is ServeSettings else {}
+    given = flags | {"ledger.url": "memory:", "ledger.backup-url": "/mnt/backups"}
+    with pytest.raises(ConfigError) as caught:
+        read_settings(kind, given, {})
+
+    assert (
+        "--ledger.backup-url: is for a ledger in a file; take it out, or choose another "
+        "--ledger.url"
+    ) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("ledger.backup-url", "/mnt/backups"),
+        ("ledger.rebuild", "mark"),
+        ("ledger.rebuild", "recount"),
+    ],
+)
+def test_catching_up_needs_a_named_bucket(option: str, text: str) -> None:
+    """
+    Where any bucket may be read, nothing says which ones to list; the others stay allowed.
+    """
+    flags = {"sqs.queue-url": [QUEUE], "s3.allow-any-bucket": "true"}
+    with pytest.raises(ConfigError) as caught:
+        read_settings(ServeSettings, flags | {option: text}, {})
+    both = read_settings(ServeSettings, FLAGS | flags | {option: text}, {})
+
+    assert (
+        f"--{option}: needs --s3.allowed-bucket: only buckets that are named can be listed"
+        == str(caught.value)
+    )
+    assert both.s3.allow_any_bucket
+
+
+def test_an_empty_ledger_needs_no_named_bucket() -> None:
+    """
+    It has nothing to catch up with, so nothing is listed.
+    """
+    flags = {"sqs.queue-url": [QUEUE], "s3.allow-any-bucket": "true", "ledger.rebuild": "fresh"}
+
+    assert Rebuild.FRESH == read_settings(ServeSettings, flags, {}).ledger.rebuild
 
 
 # The declarations ------------------------------------------------------------------------

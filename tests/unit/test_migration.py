@@ -4,7 +4,10 @@ A ledger of an earlier format opens, and nothing of it is lost.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -20,8 +23,11 @@ from exporter.ledger.schema import FORMAT, MIGRATION_TO_2
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.notifications import LogFile
 from exporter.tally import Reading
-from tests.processes import PROJECT
+from tests.processes import PROJECT, clean_environment
 from tests.records import OWNER, REGION, api_call
+
+STATEMENTS_MAX = 100
+"""More than the opening of a ledger has."""
 
 NOW = 1_790_000_300.0
 """Five minutes after the ledger of an earlier format was born."""
@@ -130,14 +136,17 @@ class Cut:
 @pytest.fixture
 def cut_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """
-    Lets the next connection be lost in the migration.
+    Lets the next connection that migrates be lost; the one that only looks is not cut.
     """
     connect = sqlite3.connect
 
     def cut(statements: int) -> None:
         def connect_cut(*arguments: Any, **options: Any) -> Any:
+            connection = connect(*arguments, **options)
+            if connection.isolation_level is not None:
+                return connection
             monkeypatch.setattr(sqlite3, "connect", connect)
-            return Cut(connect(*arguments, **options), statements)
+            return Cut(connection, statements)
 
         monkeypatch.setattr(sqlite3, "connect", connect_cut)
 
@@ -160,6 +169,45 @@ async def test_a_migration_that_is_cut_short_changed_nothing(
 
     assert {"version": 1, "series": 17} == before
     assert {"version": FORMAT, "series": 17} == facts(path)
+
+
+def killed_one_by_one(ledgers: Path) -> tuple[int, int]:
+    """
+    Kill a process over each ledger; the number of the first that survives, and its exit code.
+    """
+    told = subprocess.run(
+        [sys.executable, "-m", "tests.cut_short", str(ledgers)],
+        cwd=PROJECT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    survivor, status = map(int, told.stdout.split())
+    return survivor, status
+
+
+async def test_a_process_that_is_killed_at_any_statement(path: Path, tmp_path: Path) -> None:
+    """
+    Killed before any statement of the opening, another process opens it with all it holds.
+
+    The file that could be opened before the kill came is of the new format; so they all are
+    in the end.
+    """
+    ledgers = tmp_path / "ledgers"
+    ledgers.mkdir()
+    for number in range(STATEMENTS_MAX):
+        shutil.copy(path, ledgers / f"{number:03}.db")
+    survivor, status = killed_one_by_one(ledgers)
+    for number in range(survivor + 1):
+        one = ledgers / f"{number:03}.db"
+        ledger = await opened(one, Policy(hold=True))
+        await ledger.close()
+        assert 1 == state(ledger, "tools", "GitPush", "HTTP", "true").shown.amount
+        assert {"version": FORMAT, "series": 17} == facts(one)
+
+    assert 0 == status
+    assert MIGRATION_TO_2.count(";") < survivor < STATEMENTS_MAX - 1
 
 
 async def test_a_new_ledger_and_a_migrated_one_have_the_same_tables(

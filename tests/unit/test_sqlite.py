@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -16,32 +16,20 @@ import pytest
 
 from exporter import families
 from exporter.codecommit import event
-from exporter.errors import ConfigError, LedgerUnavailable
+from exporter.errors import ConfigError, LedgerLost, LedgerUnavailable
 from exporter.families import EVENT_DELIVERY, EVENTS, FAMILY, Series
-from exporter.ledger import sqlite
+from exporter.ledger import place, sqlite
 from exporter.ledger.book import Policy
+from exporter.ledger.place import Place
 from exporter.ledger.schema import FORMAT
 from exporter.ledger.sqlite import SqliteLedger
-from exporter.ledger.tables import DAY_MS, PERIOD_MS, log_file_hash
+from exporter.ledger.tables import DAY_MS, PERIOD_MS, Replay, keep_replay, log_file_hash
 from exporter.notifications import LogFile
 from exporter.retirement import Retirement
 from exporter.tally import Reading, tally as honest_tally
-from tests.records import Record, api_call, push
-
-BIRTH = 1_790_000_000.0
-DAY = 86400.0
-
-
-class Clock:
-    """
-    A clock that moves when told to.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = BIRTH
-
-    def __call__(self) -> float:
-        return self.seconds
+from tests.fakes import Clock
+from tests.readings import BIRTH, DAY, at, events_total, reading
+from tests.records import api_call, push, record
 
 
 class Liar:
@@ -64,13 +52,18 @@ class Liar:
 
 class OpenLedger(Protocol):
     async def __call__(
-        self, *, hold: bool = False, policy: Policy | None = None, window_days: float = 90
+        self,
+        *,
+        hold: bool = False,
+        policy: Policy | None = None,
+        window_days: float = 90,
+        replay: Replay | None = None,
     ) -> SqliteLedger: ...
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(BIRTH)
 
 
 @pytest.fixture
@@ -83,10 +76,21 @@ async def open_ledger(path: Path, clock: Clock) -> AsyncIterator[OpenLedger]:
     opened: list[SqliteLedger] = []
 
     async def open_it(
-        *, hold: bool = False, policy: Policy | None = None, window_days: float = 90
+        *,
+        hold: bool = False,
+        policy: Policy | None = None,
+        window_days: float = 90,
+        replay: Replay | None = None,
     ) -> SqliteLedger:
+        async def missing(_: Place) -> Replay | None:
+            return replay
+
         ledger = await SqliteLedger.open(
-            path, window_seconds=window_days * DAY, policy=policy or Policy(hold=hold), now=clock
+            path,
+            window_seconds=window_days * DAY,
+            policy=policy or Policy(hold=hold),
+            now=clock,
+            missing=missing,
         )
         opened.append(ledger)
         return ledger
@@ -94,26 +98,6 @@ async def open_ledger(path: Path, clock: Clock) -> AsyncIterator[OpenLedger]:
     yield open_it
     for ledger in opened:
         await ledger.close()
-
-
-def reading(*records: Record, key: str = "one.json.gz") -> Reading:
-    return Reading(LogFile("trail", key), round(BIRTH * 1000), tuple(map(event, records)))
-
-
-def at(seconds: float, **fields: object) -> Record:
-    """
-    A call at a time on the tests' clock.
-    """
-    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-    return api_call("PutFile", "tools", eventTime=moment, **fields)
-
-
-def events_total(ledger: SqliteLedger) -> int:
-    return sum(
-        state.total.amount
-        for series, state in ledger.series.items()
-        if series.family == EVENTS.name
-    )
 
 
 def tables(path: Path) -> set[str]:
@@ -190,6 +174,131 @@ async def test_the_floor_never_sinks(open_ledger: OpenLedger, clock: Clock) -> N
     tally = await ledger.commit(reading(once))
 
     assert (0, 1) == (len(tally.counted), tally.late)
+
+
+@pytest.mark.parametrize("years", [1, 100])
+async def test_a_clock_far_ahead_makes_nothing_late(
+    open_ledger: OpenLedger, clock: Clock, path: Path, years: int
+) -> None:
+    """
+    The floor follows the events, so ids stay and old events count while the clock is wrong.
+    """
+    ledger = await open_ledger(window_days=30)
+    old = at(BIRTH + 1)
+    await ledger.commit(reading(old))
+    clock.seconds += years * 365 * DAY
+    tally = await ledger.commit(reading(at(BIRTH + 2), key="two.json.gz"))
+    await ledger.commit(reading(key="empty.json.gz"))
+    await ledger.close()
+    ledger = await open_ledger(window_days=30)
+    clock.seconds = BIRTH + DAY
+    again = await ledger.commit(reading(old, at(BIRTH + 3)))
+
+    assert (1, 0) == (len(tally.counted), tally.late)
+    assert (1, 1, 0) == (len(again.counted), again.repeated, again.late)
+    assert f"seen_{round(BIRTH * 1000) // PERIOD_MS}" in tables(path)
+
+
+async def test_an_event_far_ahead_makes_nothing_late(open_ledger: OpenLedger) -> None:
+    """
+    A record that somebody's clock dated years ahead moves no floor, also beside right ones.
+    """
+    ledger = await open_ledger(window_days=30)
+    old = at(BIRTH + 1)
+    await ledger.commit(reading(old))
+    await ledger.commit(reading(at(BIRTH + 3000 * DAY), at(BIRTH + 2), key="two.json.gz"))
+    await ledger.commit(reading(at(BIRTH + 3000 * DAY), key="three.json.gz"))
+    tally = await ledger.commit(reading(old, at(BIRTH + 3), key="four.json.gz"))
+
+    assert (1, 1, 0) == (len(tally.counted), tally.repeated, tally.late)
+
+
+async def test_what_has_no_time_moves_no_floor(open_ledger: OpenLedger, clock: Clock) -> None:
+    """
+    Neither a release nor an event without a time says that the clock is right.
+    """
+    ledger = await open_ledger(window_days=30, hold=True)
+    await ledger.commit(reading(at(BIRTH + 1)))
+    clock.seconds += 60 * DAY
+    await ledger.release(list(ledger.series))
+    await ledger.commit(reading(record("PutFile", eventTime="yesterday"), key="timeless"))
+    tally = await ledger.commit(reading(at(BIRTH + 2), key="two.json.gz"))
+
+    assert (1, 0) == (len(tally.counted), tally.late)
+
+
+async def test_a_clock_far_behind_opens_no_forgotten_time(
+    open_ledger: OpenLedger, clock: Clock
+) -> None:
+    """
+    What lies below the floor is late, however far ahead of such a clock it is.
+    """
+    ledger = await open_ledger(window_days=30)
+    once = at(BIRTH + 10 * DAY)
+    clock.seconds += 10 * DAY
+    await ledger.commit(reading(once))
+    clock.seconds += 90 * DAY
+    await ledger.commit(reading(at(clock.seconds)))
+    clock.seconds = BIRTH
+    tally = await ledger.commit(reading(once))
+
+    assert (0, 1) == (len(tally.counted), tally.late)
+
+
+async def test_a_period_is_forgotten_only_a_day_below_the_floor(
+    open_ledger: OpenLedger, clock: Clock
+) -> None:
+    """
+    A copy that bears a time a little younger, beyond the edge, still finds the event.
+    """
+    edge = (round(BIRTH * 1000) // PERIOD_MS + 2) * PERIOD_MS / 1000
+    ledger = await open_ledger(window_days=30)
+    clock.seconds = edge
+    once = at(edge - 60)
+    await ledger.commit(reading(once))
+    clock.seconds = edge + 30 * DAY + 3600
+    await ledger.commit(reading(at(clock.seconds)))
+    tally = await ledger.commit(reading(once | {"eventTime": at(edge + 3660)["eventTime"]}))
+
+    assert (0, 1) == (len(tally.counted), tally.repeated)
+
+
+@pytest.mark.parametrize("gone", ["ledger.db", "ledger.db.lock"])
+async def test_nothing_is_counted_in_what_has_been_taken_away(
+    open_ledger: OpenLedger, path: Path, gone: str
+) -> None:
+    """
+    Whoever removes the ledger or its lock ends the counting; brought back, it goes on.
+    """
+    ledger = await open_ledger()
+    await ledger.commit(reading(at(BIRTH)))
+    file = path.with_name(gone)
+    file.rename(path.with_name("away"))
+    with pytest.raises(LedgerUnavailable, match="taken away"):
+        await ledger.commit(reading(at(BIRTH)))
+    file.touch()
+    with pytest.raises(LedgerUnavailable, match="taken away"):
+        await ledger.commit(reading(at(BIRTH)))
+    unwritable = ledger.writable
+    path.with_name("away").replace(file)
+    await ledger.commit(reading(at(BIRTH)))
+
+    assert (False, True) == (unwritable, ledger.writable)
+    assert 2 == events_total(ledger)
+
+
+async def test_of_two_on_one_ledger_one_counts(open_ledger: OpenLedger, path: Path) -> None:
+    """
+    Whoever removes the lock file lets a second process in, and the first writes no more.
+    """
+    one = await open_ledger()
+    path.with_name("ledger.db.lock").unlink()
+    other = await open_ledger()
+    await other.commit(reading(at(BIRTH)))
+    with pytest.raises(LedgerUnavailable, match="taken away"):
+        await one.commit(reading(at(BIRTH)))
+
+    assert (0, 1) == (events_total(one), events_total(other))
 
 
 async def test_forgotten_periods_leave_the_file(
@@ -321,6 +430,57 @@ async def test_a_commit_that_fails_changes_nothing(open_ledger: OpenLedger) -> N
     assert (2, True) == (events_total(ledger), ledger.writable)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        sqlite3.DataError,
+        sqlite3.IntegrityError,
+        sqlite3.InterfaceError,
+        sqlite3.InternalError,
+        sqlite3.NotSupportedError,
+        sqlite3.ProgrammingError,
+    ],
+)
+async def test_the_programs_own_fault_is_none_of_the_disk(
+    open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch, fault: type[sqlite3.Error]
+) -> None:
+    """
+    What no waiting mends is raised as it is, and the ledger is not called unwritable for it.
+    """
+    ledger = await open_ledger()
+
+    def faulty(*_: object) -> object:
+        raise fault("the program is wrong")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "tally", faulty)
+        with pytest.raises(fault, match="the program is wrong"):
+            await ledger.commit(reading(at(BIRTH)))
+    writable = ledger.writable
+    await ledger.commit(reading(at(BIRTH)))
+
+    assert (True, 1) == (writable, events_total(ledger))
+
+
+@pytest.mark.parametrize("fault", [sqlite3.OperationalError, sqlite3.DatabaseError, OSError])
+async def test_a_fault_of_the_disk_is_an_unavailable_ledger(
+    open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    """
+    A full disk, a damaged file and a stale handle may all be over the next time.
+    """
+    ledger = await open_ledger()
+
+    def faulty(*_: object) -> object:
+        raise fault("the disk is wrong")
+
+    monkeypatch.setattr(sqlite, "tally", faulty)
+    with pytest.raises(LedgerUnavailable, match="the disk is wrong"):
+        await ledger.commit(reading(at(BIRTH)))
+
+    assert not ledger.writable
+
+
 async def test_a_commit_of_unknown_outcome_is_looked_up(open_ledger: OpenLedger) -> None:
     """
     A commit that reports a failure and yet was kept is neither lost nor counted twice.
@@ -338,6 +498,37 @@ async def test_a_commit_of_unknown_outcome_is_looked_up(open_ledger: OpenLedger)
 
     assert 1 == tally.repeated
     assert 3 == events_total(ledger)
+
+
+async def test_a_rename_that_was_not_kept_is_not_known(
+    open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What a failed commit would have taught is known to no later one.
+    """
+    ledger = await open_ledger()
+    await ledger.commit(reading(at(BIRTH, responseElements={"pullRequestId": "27"})))
+    names = {"oldName": "tools", "newName": "kit"}
+    moment = at(BIRTH + 1)["eventTime"]
+    rename = record("UpdateRepositoryName", requestParameters=names, eventTime=moment)
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    found = []
+    for fails in (True, False):
+        with monkeypatch.context() as patch:
+            if fails:
+                patch.setattr(sqlite, "keep_series", fail)
+                with pytest.raises(LedgerUnavailable):
+                    await ledger.commit(reading(rename, key="rename.json.gz"))
+            else:
+                await ledger.commit(reading(rename, key="rename.json.gz"))
+        asked = record("GetPullRequest", requestParameters={"pullRequestId": "27"})
+        tally = await ledger.commit(reading(asked, key=f"{fails}.json.gz"))
+        found.append({series.labels[2] for series in tally.totals})
+
+    assert [{"tools"}, {"kit"}] == found
 
 
 async def test_a_release_takes_nothing_back(open_ledger: OpenLedger) -> None:
@@ -636,6 +827,7 @@ async def test_a_foreign_database_is_refused(open_ledger: OpenLedger, path: Path
         await open_ledger()
 
     assert before == path.read_bytes()
+    assert ["ledger.db", "ledger.db.lock"] == sorted(one.name for one in path.parent.iterdir())
 
 
 async def test_a_link_leads_to_the_same_lock(
@@ -644,7 +836,7 @@ async def test_a_link_leads_to_the_same_lock(
     """
     Whoever comes to the file by another name waits as well.
     """
-    monkeypatch.setattr(sqlite, "LOCK_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(place, "LOCK_RETRY_SECONDS", 0.01)
     await open_ledger()
     link = path.with_name("link.db")
     link.symlink_to(path)
@@ -661,10 +853,12 @@ async def test_what_is_no_database_is_an_unavailable_ledger(
     """
     path.parent.mkdir()
     path.write_bytes(b"not a database at all" * 100)
-    with pytest.raises(LedgerUnavailable, match=r"ledger\.db"):
-        await open_ledger()
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable, match=r"ledger\.db: file is not a database"):
+            await open_ledger()
 
     assert path.read_bytes().startswith(b"not a database")
+    assert ["ledger.db", "ledger.db.lock"] == sorted(one.name for one in path.parent.iterdir())
 
 
 async def test_a_folder_that_cannot_be_made_is_named(clock: Clock, tmp_path: Path) -> None:
@@ -684,7 +878,7 @@ async def test_a_second_process_waits_for_the_first(
     """
     While one has the ledger open another waits, says so once, and then takes over.
     """
-    monkeypatch.setattr(sqlite, "LOCK_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(place, "LOCK_RETRY_SECONDS", 0.01)
     first = await open_ledger()
     await first.commit(reading(at(BIRTH)))
     told: list[bool] = []
@@ -726,6 +920,205 @@ async def test_every_commit_survives_a_power_cut(open_ledger: OpenLedger) -> Non
 
     assert (2,) == ledger._db.execute("PRAGMA synchronous").fetchone()
     assert ("wal",) == ledger._db.execute("PRAGMA journal_mode").fetchone()
+
+
+# Catching up -----------------------------------------------------------------------------
+
+
+async def test_nothing_is_held_while_it_catches_up(open_ledger: OpenLedger, path: Path) -> None:
+    """
+    What was held is released, what comes is born released; afterwards what comes is held.
+    """
+    first = await open_ledger(hold=True)
+    await first.commit(reading(at(BIRTH, "one")))
+    held = {state.released_ms for state in first.series.values() if state.released_ms is None}
+    await first.close()
+    with closing(sqlite3.connect(path)) as db, db:
+        keep_replay(db, Replay(1000, counts=True))
+    ledger = await open_ledger(hold=True)
+    await ledger.commit(reading(at(BIRTH, "two"), key="two.json.gz"))
+    meanwhile = {series for series, state in ledger.series.items() if state.released_ms is None}
+    due = ledger.replay
+    await ledger.replayed()
+    await ledger.commit(reading(at(BIRTH, "three"), key="three.json.gz"))
+    held_names = {
+        series.labels[2] for series, state in ledger.series.items() if state.released_ms is None
+    }
+
+    assert ({None}, set()) == (held, meanwhile)
+    assert (Replay(1000, counts=True), None) == (due, ledger.replay)
+    assert {"three"} == held_names
+
+
+async def test_what_caught_up_keeps_its_totals(open_ledger: OpenLedger) -> None:
+    """
+    A recount that has ended is a ledger like any other, also after a restart.
+    """
+    ledger = await open_ledger(replay=Replay(0, counts=True))
+    await ledger.commit(reading(at(BIRTH)))
+    await ledger.replayed()
+    shown = dict(ledger.series)
+    await ledger.close()
+    again = await open_ledger()
+
+    assert 1 == events_total(again)
+    assert (None, shown) == (again.replay, again.series)
+
+
+async def test_what_was_only_marked_adds_to_nothing(open_ledger: OpenLedger) -> None:
+    """
+    Totals begin at 0 and no repository is active, but its events and names are known.
+    """
+    ledger = await open_ledger(hold=True, replay=Replay(0, counts=False))
+    marked = at(BIRTH)
+    await ledger.commit(reading(marked))
+    await ledger.replayed()
+    totals = dict(ledger.series)
+    active = [(one.name, known.active_ms > 0) for one, known in ledger.known.items()]
+    await ledger.close()
+    ledger = await open_ledger(hold=True)
+    tally = await ledger.commit(reading(marked, at(BIRTH + 1)))
+
+    assert ({}, [("tools", False)]) == (totals, active)
+    assert (1, 1) == (tally.repeated, events_total(ledger))
+    assert None in {state.released_ms for state in ledger.series.values()}
+
+
+@pytest.mark.parametrize("counts", [True, False])
+async def test_a_crash_half_way_loses_no_word_of_it(open_ledger: OpenLedger, counts: bool) -> None:
+    """
+    However often it is opened in between, what is to be caught up with stays a fact.
+    """
+    due = Replay(12_345, counts=counts)
+    seen = []
+    for number in range(3):
+        ledger = await open_ledger(replay=due if number == 0 else None)
+        await ledger.commit(reading(at(BIRTH + number), key=f"{number}.json.gz"))
+        seen.append((ledger.replay, events_total(ledger)))
+        await ledger.close()
+    ledger = await open_ledger()
+    await ledger.replayed()
+
+    assert [(due, 1), (due, 2), (due, 3)] == seen
+    assert (None, 3 if counts else 0) == (ledger.replay, events_total(ledger))
+
+
+async def test_an_end_that_cannot_be_written_is_none(open_ledger: OpenLedger) -> None:
+    """
+    The ledger still has to catch up, and has what it had.
+    """
+    due = Replay(0, counts=False)
+    ledger = await open_ledger(replay=due)
+    await ledger.commit(reading(at(BIRTH)))
+    ledger._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(LedgerUnavailable):
+        await ledger.replayed()
+    failed = (ledger.replay, events_total(ledger))
+    ledger._db.execute("PRAGMA query_only = OFF")
+    await ledger.replayed()
+
+    assert ((due, 1), None) == (failed, ledger.replay)
+
+
+async def test_replayed_twice_is_replayed_once(open_ledger: OpenLedger) -> None:
+    """
+    A second word of it forgets nothing that has been counted since.
+    """
+    ledger = await open_ledger(replay=Replay(0, counts=False))
+    await ledger.replayed()
+    await ledger.commit(reading(at(BIRTH)))
+    await ledger.replayed()
+
+    assert 1 == events_total(ledger)
+
+
+async def test_log_files_read_lately_are_told_from_others(
+    open_ledger: OpenLedger, clock: Clock
+) -> None:
+    """
+    By the hashes of several days and by those that wait in memory, in any number and order.
+    """
+    read = [LogFile("trail", f"{number}.json.gz") for number in range(600)]
+    ledger = await open_ledger()
+    for number, log_file in enumerate(read):
+        if number == 400:
+            await ledger.commit(reading(at(BIRTH), key="full.json.gz"))
+            clock.seconds += DAY
+        if number == 550:
+            await ledger.commit(reading(at(BIRTH + 1), key="full too.json.gz"))
+        await ledger.commit(Reading(log_file, None))
+    others = [LogFile("trail", f"{number}.json") for number in range(600)]
+    others.append(LogFile("another", read[0].key))
+    mixed = [one for pair in zip(read, others, strict=False) for one in pair]
+
+    assert others[:600] == await ledger.unread(mixed)
+    assert [others[600]] == await ledger.unread([others[600]])
+    assert [] == await ledger.unread([])
+
+
+async def test_log_files_read_long_ago_are_unread(open_ledger: OpenLedger, clock: Clock) -> None:
+    """
+    Addresses are kept for three days after that of their reading.
+    """
+    ledger = await open_ledger()
+    await ledger.commit(reading(at(BIRTH), key="old.json.gz"))
+    asked = [LogFile("trail", "old.json.gz")]
+    left = []
+    for number in range(5):
+        await ledger.commit(reading(at(clock.seconds), key=f"{number}.json.gz"))
+        left.append(await ledger.unread(asked))
+        clock.seconds += DAY
+
+    assert [[], [], [], [], asked] == left
+
+
+async def test_a_copy_of_a_closed_ledger_is_refused(
+    open_ledger: OpenLedger, tmp_path: Path
+) -> None:
+    """
+    Nothing works on a ledger that is closed, nor does it say that it has caught up.
+    """
+    ledger = await open_ledger()
+    await ledger.close()
+    for work in (ledger.copy(tmp_path / "copy"), ledger.replayed(), ledger.unread([])):
+        with pytest.raises(LedgerUnavailable, match="closed"):
+            await work
+
+    assert not (tmp_path / "copy").exists()
+
+
+# Lost ledgers ----------------------------------------------------------------------------
+
+
+async def test_a_ledger_that_is_gone_is_not_begun_again(path: Path, clock: Clock) -> None:
+    """
+    Where one has been, nobody but ``missing`` says how to begin, and it is asked only then.
+    """
+    asked: list[Path] = []
+
+    async def missing(place: Place) -> Replay | None:
+        asked.append(place.path)
+        return Replay(7, counts=False)
+
+    async def opened(**options: Any) -> SqliteLedger:
+        return await SqliteLedger.open(
+            path, window_seconds=DAY, policy=Policy(), now=clock, **options
+        )
+
+    for _ in range(2):
+        await (await opened()).close()
+    path.unlink()
+    for _ in range(2):
+        with pytest.raises(LedgerLost, match=r"ledger\.db is gone"):
+            await opened()
+    left = path.exists()
+    ledger = await opened(missing=missing)
+    due = ledger.replay
+    await ledger.close()
+    await (await opened(missing=missing)).close()
+
+    assert not left
+    assert (Replay(7, counts=False), [path]) == (due, asked)
 
 
 def test_every_family_of_the_page_can_be_kept() -> None:

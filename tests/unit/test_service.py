@@ -1,0 +1,47 @@
+"""
+What the service says and does while its parts are at work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+import pytest
+
+from exporter.config import ServeSettings
+from exporter.errors import LedgerUnavailable
+from exporter.ledger.memory import MemoryLedger
+from exporter.notifications import LogFile
+from exporter.service import Service
+from exporter.sources import read_settings
+from exporter.tally import Reading
+from tests.fakes import Edge, EdgeLedger, in_no_time
+
+
+@in_no_time
+async def test_a_ledger_that_cannot_be_written_is_told_when_that_changes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    Once for each change, however long it lasts.
+    """
+    caplog.set_level(logging.INFO)
+    given = {"sqs.queue-url": ["https://sqs.eu-central-1.amazonaws.com/111122223333/trail"]}
+    settings = read_settings(ServeSettings, given | {"s3.allowed-bucket": ["trail"]}, {})
+    edge = Edge()
+    ledger = EdgeLedger(MemoryLedger(), edge)
+    watching = asyncio.create_task(Service(settings)._watch_ledger(ledger))
+    for fault in (None, LedgerUnavailable("the disk is full"), None):
+        if fault:
+            edge.fail("commit", fault)
+        with suppress(LedgerUnavailable):
+            await ledger.commit(Reading(LogFile("trail", "one"), None, ()))
+        await asyncio.sleep(100)
+    watching.cancel()
+
+    assert [
+        (logging.ERROR, "The ledger cannot be written: nothing more is received until it can"),
+        (logging.INFO, "The ledger can be written again"),
+    ] == [(line.levelno, line.getMessage()) for line in caplog.records]
