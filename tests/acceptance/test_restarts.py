@@ -1,15 +1,11 @@
 """
-Nothing is counted twice, lost or taken back, however often the process ends.
+Nothing is counted twice or lost where one process ends and the next begins.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from datetime import UTC, datetime
-from functools import partial
-from itertools import pairwise
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from exporter.activity import Activity
 from tests import oracle, records
@@ -17,86 +13,6 @@ from tests.servers import EMPTY, Trail
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
-    from tests.processes import Page
-
-KILLS = 5
-
-
-class Deliveries(threading.Thread):
-    """
-    Log files that keep arriving inside the ``with`` block, now and then repeated.
-    """
-
-    def __init__(self, trail: Trail, seed: int) -> None:
-        super().__init__(name="deliveries")
-        self._trail = trail
-        self._activity = Activity(seed, repositories=2)
-        self._over = threading.Event()
-        self.texts: list[str] = []
-        """What has been delivered, in order."""
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join()
-
-    def run(self) -> None:
-        """
-        Deliver a file in three: once, under two keys, twice under one key.
-        """
-        while not self._over.wait(0.1):
-            now = datetime.now(UTC)
-            once, twice, again = (self._activity.log_file(now, records=20) for _ in range(3))
-            for file in (once, twice, again, self._activity.repeat(twice, now), again):
-                self._trail.deliver(file.key, file.body)
-                self.texts.append(file.inflated.decode())
-
-
-def taken_back(pages: list[Page]) -> list[tuple[object, float, float | None]]:
-    """
-    Every sample that fell, or went missing, from one page to the next.
-    """
-    return [
-        (series, before, after.get(series))
-        for earlier, after in pairwise(page.growing() for page in pages)
-        for series, before in earlier.items()
-        if after.get(series, -1.0) < before
-    ]
-
-
-def test_killed_again_and_again(serve: Serve, unlaid_trail: Trail) -> None:
-    """
-    Killed in the midst of counting and started anew, no sample goes back and all end right.
-    """
-    trail = unlaid_trail.lay(visibility_seconds=1)
-    pages: list[Page] = []
-
-    def counted() -> float:
-        pages.append(exporter.scrape())
-        return pages[-1].value("codecommit_events_total")
-
-    def counts(events: float) -> bool:
-        return counted() >= events
-
-    with Deliveries(trail, seed=99) as deliveries:
-        for _ in range(KILLS):
-            exporter = serve(trail, "--metrics.new-series-hold", "1s")
-            enough = counted() + 20
-            exporter.until(partial(counts, enough), "more events are counted")
-            exporter.kill()
-    exporter = serve(trail, "--metrics.new-series-hold", "1s")
-    exporter.until(lambda: trail.depth() == EMPTY, "the queue is empty")
-    expected = oracle.count(deliveries.texts)
-    events = sum(expected["codecommit_events_total"].values())
-    exporter.until(partial(counts, events), "all events are shown")
-    time.sleep(1.0)  # for the last of the other families' holds
-    pages.append(exporter.scrape())
-
-    assert [] == taken_back(pages)
-    assert oracle.in_any_order(expected) == oracle.in_any_order(pages[-1].totals())
 
 
 def test_a_message_that_returns_after_its_commit(serve: Serve, trail: Trail) -> None:
