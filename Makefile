@@ -7,13 +7,14 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check bench soak docs clean
 
 help:
 	@echo "make demo   run the exporter against an S3 and SQS of this machine's own, no AWS account"
 	@echo "make test   run the tests"
 	@echo "make check  lint, types, import contracts, generated texts"
 	@echo "make bench  print what decoding costs beside its floor"
+	@echo "make soak   run the demo for half an hour, print how its memory grows and whether it counts right"
 	@echo "make docs   write the generated tables again"
 
 # The lock file names every package the program and its tests use, with its hashes. uv itself
@@ -49,6 +50,10 @@ check: $(VENV)/.synced
 
 bench: $(VENV)/.synced
 	@$(RUN) tests/bench/decode.py
+
+SOAK_ARGS ?=
+soak: $(VENV)/.synced
+	@$(RUN) -m tests.bench.soak $(SOAK_ARGS)
 
 docs: $(VENV)/.synced
 	@$(RUN) docs/reference.py
