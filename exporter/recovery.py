@@ -80,14 +80,15 @@ class Recovery:
         """
         if place.moved_aside:
             self._telemetry.ledger_moved_aside(place.path, place.moved_aside)
-        if place.had_ledger and self._rebuild in _ANEW:
-            return self._anew(place)
-        names = await self._backups.names() if self._backups else []
+        anew = self._rebuild in _ANEW
+        names = list[str]()
+        if self._backups and not (anew and place.had_ledger):
+            names = await self._backups.names()
         if not (names or place.had_ledger):
             if self._rebuild is not Rebuild.FRESH:
                 self._telemetry.ledger_started_empty(place.path, self._backups, self._rebuild)
             return None
-        if self._rebuild in _ANEW:
+        if anew:
             return self._anew(place)
         if not self._backups:
             raise lost(place)

@@ -9,6 +9,8 @@ Rules:
    ledger is there, so where it stands without one, a ledger has been lost.
 3. What is damaged is moved aside, and never deleted: somebody may know how to mend it.
 4. SQLite's locks and shared memory do not hold on a network file system.
+5. Somebody may take ledger or lock away while they are in use. Whoever writes looks first
+   whether both are still the files that were opened.
 """
 
 from __future__ import annotations
