@@ -7,13 +7,14 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak docs clean
+.PHONY: help demo test check bench bench-growth soak docs clean
 
 help:
 	@echo "make demo   run the exporter against an S3 and SQS of this machine's own, no AWS account"
 	@echo "make test   run the tests"
 	@echo "make check  lint, types, import contracts, generated texts"
-	@echo "make bench  print what decoding costs beside its floor"
+	@echo "make bench  print what decoding and the page cost, beside the least and beside the library"
+	@echo "make bench-growth   the same for a page of 400,000 lines"
 	@echo "make soak   run the demo for half an hour, print how its memory grows and whether it counts right"
 	@echo "make docs   write the generated tables again"
 
@@ -31,11 +32,13 @@ DEMO_ARGS ?=
 demo: $(VENV)/.synced
 	@$(RUN) -m exporter demo $(DEMO_ARGS)
 
-# The tests run in as many processes as there are cores; TEST_ARGS=-n0 leaves them in one.
+# The tests run in one process more than there are cores, since some only wait; TEST_ARGS=-n0
+# leaves them in one.
 TEST_ARGS ?=
+WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 test: $(VENV)/.synced
 	@$(RUN) -m coverage erase
-	@$(RUN) -m coverage run -m pytest -n logical --dist worksteal $(TEST_ARGS)
+	@$(RUN) -m coverage run -m pytest -n $(WORKERS) --dist worksteal $(TEST_ARGS)
 	@$(RUN) -m coverage combine --quiet
 	@$(RUN) -m coverage report --format=total | sed 's/^/branch coverage, percent: /'
 	@$(RUN) -m coverage report > /dev/null || { $(RUN) -m coverage report; exit 1; }
@@ -50,6 +53,10 @@ check: $(VENV)/.synced
 
 bench: $(VENV)/.synced
 	@$(RUN) tests/bench/decode.py
+	@$(RUN) -m tests.bench.exposition
+
+bench-growth: $(VENV)/.synced
+	@$(RUN) -m tests.bench.exposition --lines 400000 --rounds 3
 
 SOAK_ARGS ?=
 soak: $(VENV)/.synced

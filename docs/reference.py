@@ -14,8 +14,42 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from exporter.config import ALL_SETTINGS, Option, options
-from exporter.families import FAMILIES, Family
+from exporter.families import (
+    CALLER_EVENTS,
+    EVENT_DELIVERY,
+    EVENT_ERRORS,
+    EVENTS,
+    FAMILIES,
+    KMS_REQUESTS,
+    LAST_EVENT,
+    LAST_PUSH,
+    PULL_REQUEST_EVENTS,
+    PULL_REQUEST_OPEN,
+    PUSH_REFERENCES,
+    PUSHES,
+    REFERENCE_UPDATES,
+    REPOSITORY_INFO,
+    Family,
+)
 from exporter.telemetry import METRICS, Metric
+
+REPOSITORIES = 1000
+ORDINARY = {
+    EVENTS: (14, "pulls and pushes over HTTPS with and without data, pulls over SSH, 9 API calls"),
+    EVENT_DELIVERY: (14, "the same"),
+    EVENT_ERRORS: (3, "a missing branch, a merge conflict, a denied call"),
+    PUSHES: (1, "HTTPS"),
+    PUSH_REFERENCES: (1, "HTTPS"),
+    REFERENCE_UPDATES: (3, "branches updated and deleted, tags"),
+    PULL_REQUEST_EVENTS: (5, "created, merged, closed, approved, commented"),
+    PULL_REQUEST_OPEN: (2, "merged, closed"),
+    CALLER_EVENTS: (3, "people, build servers, services of AWS"),
+    KMS_REQUESTS: (2, "Encrypt, Decrypt"),
+    LAST_EVENT: (11, "one an action"),
+    LAST_PUSH: (1, ""),
+    REPOSITORY_INFO: (1, ""),
+}
+"""How many label sets each family has of a repository that is used in the ordinary way."""
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -56,6 +90,38 @@ def metric_table(declared: Iterable[Family | Metric]) -> str:
     )
 
 
+def cardinality_table() -> str:
+    """
+    One line a family: what Prometheus keeps of so many ordinary repositories; and their sum.
+    """
+    rows = [
+        (family, label_sets, label_sets * samples(family), why)
+        for family, (label_sets, why) in ORDINARY.items()
+    ]
+    return table(
+        ("metric", "label sets of a repository", "samples each", f"series of {REPOSITORIES:,}"),
+        [
+            *(
+                (
+                    code(family.name),
+                    f"{label_sets}: {why}" if why else str(label_sets),
+                    str(samples(family)),
+                    f"{REPOSITORIES * series:,}",
+                )
+                for family, label_sets, series, why in rows
+            ),
+            ("all", "", "", f"{REPOSITORIES * sum(series for _, _, series, _ in rows):,}"),
+        ],
+    )
+
+
+def samples(family: Family) -> int:
+    """
+    How many samples one label set has: a histogram's buckets with +Inf, its sum and its count.
+    """
+    return len(family.buckets) + 3 if family.buckets else 1
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """
     A Markdown table.
@@ -86,6 +152,7 @@ def tables() -> dict[str, str]:
         **{f"options {kind.command}": option_table(options(kind)) for kind in ALL_SETTINGS},
         "metrics codecommit": metric_table(FAMILIES),
         "metrics exporter": metric_table(METRICS),
+        "cardinality": cardinality_table(),
     }
 
 

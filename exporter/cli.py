@@ -226,9 +226,9 @@ def _overview() -> str:
     for command in COMMANDS.values():
         commands.add_argument(command.name, help=command.summary)
     others = parser.add_argument_group("options")
-    others.add_argument("--version", action="store_true", help="Tell version and commit.")
+    others.add_argument("--version", action="store_true", help="Show version and commit.")
     others.add_argument(
-        "-h", "--help", action="store_true", help="Tell this; after a command, tell its options."
+        "-h", "--help", action="store_true", help="Show this; after a command, its options."
     )
     return parser.format_help().rstrip()
 
@@ -254,7 +254,7 @@ def _parser(command: Command) -> _Parser:
         for option in together:
             _add(group, option)
     parser.add_argument_group("Help").add_argument(
-        "-h", "--help", action="store_true", help="Tell this."
+        "-h", "--help", action="store_true", help="Show this."
     )
     return parser
 

@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from exporter.errors import ConfigError
+from exporter.families import EVENT_LABELS
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -43,6 +44,7 @@ from exporter.values import (
     BackupUrlOrNone,
     Bytes,
     Count,
+    DeliveryLabels,
     FileOrNone,
     Folder,
     Integer,
@@ -318,6 +320,17 @@ class Metrics(Section):
         "though Prometheus stores its buckets one by one. What would be one more adds to a "
         "series of its family whose label values are all (other).",
         default="200000",
+    )
+    delivery_labels: DeliveryLabels = option(
+        "The labels that codecommit_event_delivery_seconds is shown with; none for one histogram "
+        "over all. It has most of the page's lines. The ledger keeps all of them.",
+        default=",".join(EVENT_LABELS),
+        shown="all six",
+    )
+    created_timestamps: Switch = option(
+        "Also tell when each counter and histogram was born: OpenMetrics' _created samples, one "
+        "more line each.",
+        default="false",
     )
     retire_after: Seconds = option(
         "Series of a repository for which nothing has been counted for so long leave the page, "

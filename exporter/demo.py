@@ -307,8 +307,9 @@ class Writer:
         Write until asked to stop or the duration is over; then let what is left be counted.
         """
         hold = self.settings.metrics.new_series_hold
+        first = f" (a new series shows 0 for {hold:g} s first)" if hold else ""
         for address in await service.listening():
-            print(f"Metrics: {address}/metrics (a new series shows 0 for {hold:g} s first)")
+            print(f"Metrics: {address}/metrics{first}")
         print("Ctrl-C ends the demo.", flush=True)
         async with asyncio.TaskGroup() as deliveries:
             await self._invent(service, asked, deliveries)

@@ -13,6 +13,7 @@ here. Rules:
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -107,6 +108,22 @@ class Series(NamedTuple):
 
     family: str
     labels: tuple[str, ...]
+
+
+class Exemplar(NamedTuple):
+    """
+    One of the events that made a series what it is, so that a figure leads to a record.
+
+    ``event_id`` is CloudTrail's, a UUID. ``amount`` is what the event added: 1 for a counter,
+    the observation in thousandths for a histogram.
+    """
+
+    event_id: str
+    amount: int
+
+
+Exemplars = Mapping[int, Exemplar]
+"""The newest exemplar of each bucket, by the bucket's index; a counter has index 0 alone."""
 
 
 class SeriesState(NamedTuple):

@@ -24,6 +24,7 @@ from exporter.fields import (
     name_label,
     region_label,
     text,
+    uuid_text,
 )
 from exporter.timestamps import milliseconds
 
@@ -35,11 +36,13 @@ class KmsRequest:
     """
     One KMS request of CodeCommit's, as far as it is counted.
 
-    ``ids`` are the 16-byte identities by which it is known. ``subjects`` are the ids that
-    may be a repository's; ``repository`` has no name until one of them has been learnt.
+    ``ids`` are the 16-byte identities by which it is known, ``event_id`` is CloudTrail's where
+    that is a UUID and else empty. ``subjects`` are the ids that may be a repository's;
+    ``repository`` has no name until one of them has been learnt.
     """
 
     ids: tuple[bytes, ...]
+    event_id: str
     time_ms: int | None
     repository: Repository
     subjects: tuple[Subject, ...]
@@ -73,6 +76,7 @@ def kms_request(record: Record) -> KmsRequest:
     ids = [id_text(context, name) for name in context]
     return KmsRequest(
         ids=identities(record),
+        event_id=uuid_text(record.get("eventID")),
         time_ms=milliseconds(record.get("eventTime")),
         repository=repository,
         subjects=tuple(Subject(IdKind.REPOSITORY, *repository[:2], one) for one in ids if one),

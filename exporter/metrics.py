@@ -12,216 +12,238 @@ Rules:
 3. A page has every family of the ledger, with or without series, or there is no page.
 4. Samples carry no time of their own: Prometheus keeps late samples badly, and an event's
    own time is in the gauges and in the delivery histogram.
+5. A series is written once for each change, not for each page.
+6. A held series shows no exemplars. A line of several series shows the newest of all of them,
+   once one of them is not held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.registry import Collector
 
 from exporter.codecommit import Repository
-from exporter.families import (
-    FAMILIES,
-    REPOSITORY_INFO,
-    THOUSANDTHS,
-    Family,
-    Kind,
-    Series,
-    SeriesState,
-    Total,
-)
+from exporter.families import EVENT_LABELS, Series, SeriesState
+from exporter.journal import NO_EXEMPLARS, Counted, Journal
 from exporter.knowledge import Known
-from exporter.retirement import Retirement
+from exporter.lines import Format
+from exporter.retirement import NEVER, Retired, Retirement
+from exporter.sheets import Sheets
+
+OPENMETRICS = "application/openmetrics-text"
+"""What is accepted by those who want OpenMetrics."""
 
 SeriesStates = Mapping[Series, SeriesState]
+_VERSION = re.compile(r"(?<=version=)[^;]+")
 
 
-class View(NamedTuple):
+class Shown(Protocol):
     """
-    What a page shows of a ledger: its series, and what is known of the repositories.
+    What a page shows: a ledger, or something that looks like one.
+    """
+
+    @property
+    def series(self) -> SeriesStates:
+        """
+        Every series; another mapping than before where everything may have changed.
+        """
+
+    @property
+    def known(self) -> Mapping[Repository, Known]:
+        """
+        Every repository.
+        """
+
+    @property
+    def journal(self) -> Journal:
+        """
+        What has changed in them.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """
+    Series and repositories to be shown as they are.
     """
 
     series: SeriesStates
     known: Mapping[Repository, Known]
-
-    def without_retired(self, retirement: Retirement, now_ms: int) -> View:
-        """
-        The view once the series of retired repositories have left it.
-        """
-        if not retirement.after_ms:
-            return self
-        return View(
-            {
-                series: state
-                for series, state in self.series.items()
-                if not retirement.hides(
-                    state, self.known.get(Repository(*series.labels[:3])), now_ms
-                )
-            },
-            {
-                repository: known
-                for repository, known in self.known.items()
-                if not retirement.is_over(known, now_ms)
-            },
-        )
-
-    def repository_ids(self) -> Iterator[tuple[Repository, str]]:
-        """
-        The repositories that labels may name, each with its id, where that is known.
-        """
-        return (
-            (repository, known.repository_id)
-            for repository, known in self.known.items()
-            if known.repository_id and known.active_ms
-        )
+    journal: Journal = field(default_factory=Journal)
 
 
-class LedgerCollector:
+class Answer(NamedTuple):
     """
-    The ledger's families for prometheus_client: made anew at each scrape.
+    A page in parts, its content type, and the held series that it shows.
     """
 
-    def __init__(self, view: View) -> None:
-        self._view = view
+    parts: Sequence[bytes]
+    content_type: str
+    held: Collection[Series]
 
-    def describe(self) -> Iterator[Metric]:
+    @property
+    def body(self) -> bytes:
         """
-        The families without their series, so that a second registration is noticed.
+        The whole page.
         """
-        return (_metric(family) for family in FAMILIES)
-
-    def collect(self) -> Iterator[Metric]:
-        """
-        The families with what each series shows at this moment.
-        """
-        metrics = {family.name: _metric(family) for family in FAMILIES}
-        for series, state in self._view.series.items():
-            add = _ADDERS[_KINDS[series.family]]
-            add(metrics[series.family], series.labels, state.shown)
-        for repository, repository_id in self._view.repository_ids():
-            metrics[REPOSITORY_INFO.name].add_metric((*repository, repository_id), 1)
-        return iter(metrics.values())
+        return b"".join(self.parts)
 
 
-class Holds:
+class Page:
     """
-    When each held series was first shown, and which have been held long enough.
+    The page of a ledger, kept written; only what the journal names is written again.
 
     Args:
-        seconds: How long a series is held.
+        own: The exporter's own metrics.
+        shown: The ledger. Nobody else may read its journal.
+        retirement: Which series the page leaves out.
+        delivery_labels: The labels that ``codecommit_event_delivery_seconds`` is shown with.
+        created: Whether OpenMetrics tells when each series was born.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._shown: dict[Series, float] = {}
+    def __init__(
+        self,
+        own: CollectorRegistry,
+        shown: Shown,
+        *,
+        retirement: Retirement = NEVER,
+        delivery_labels: Sequence[str] = EVENT_LABELS,
+        created: bool = False,
+    ) -> None:
+        self._own = own
+        self._shown = shown
+        self._retirement = retirement
+        self._new_sheets = partial(Sheets, delivery_labels, created=created)
+        self._exemplars: dict[Series, dict[int, Counted]] = {}
+        self._followed: SeriesStates | None = None
+        self._begin()
 
-    def show(self, series: Iterable[Series], now: float) -> None:
+    @property
+    def series(self) -> int:
         """
-        Take note that a scrape has been answered with these held series.
+        How many series the ledger has, those that have left the page included.
         """
-        for one in series:
-            self._shown.setdefault(one, now)
+        return len(self._shown.series)
 
-    def due(self, now: float) -> Collection[Series]:
+    def answer(self, accept: str = "", names: Collection[str] = (), *, now_ms: int) -> Answer:
         """
-        The series whose hold is over.
-        """
-        return [one for one, since in self._shown.items() if now - since >= self._seconds]
+        The page in the format that ``accept`` asks for.
 
-    def forget(self, series: Collection[Series]) -> None:
+        Args:
+            accept: The request's header of that name.
+            names: The only samples that are wanted; all if empty.
+            now_ms: The time by which series retire, in milliseconds since 1970.
         """
-        Stop watching series that have been released.
+        encode, content_type, written = _format(accept)
+        self._catch_up()
+        if not self._sheets.wanted(written, now_ms):
+            self._write_all(self._sheets.begin(written))
+        self._retire(now_ms)
+        parts = self._sheets.parts(written, names)
+        own = encode(self._own.restricted_registry(names) if names else self._own)
+        held = [series for series in self._held if parts[series.family]]
+        return Answer([*parts.values(), own], content_type, held)
+
+    def _begin(self) -> None:
         """
-        for one in series:
-            self._shown.pop(one, None)
+        Start with nothing written, in a format that nobody has asked for.
+        """
+        self._sheets = self._new_sheets()
+        self._retired = Retired(self._retirement)
+        self._held: dict[Series, None] = {}
+
+    def _catch_up(self) -> None:
+        """
+        Write what has changed; begin anew where the ledger has read itself again.
+        """
+        entries = self._shown.journal.take()
+        for one, exemplars in entries.series.items():
+            if exemplars:
+                self._exemplars.setdefault(one, {}).update(exemplars)
+        if self._shown.series is not self._followed:
+            self._begin()
+            self._followed = self._shown.series
+            for one in self._shown.series:
+                self._note(one)
+            return
+        for repository in entries.repositories:
+            self._bring_back(repository)
+        for one in entries.series:
+            self._note(one)
+            self._write(one, self._sheets)
+
+    def _note(self, one: Series) -> None:
+        """
+        Take note of a series: whether it is held, and that it is on the page.
+        """
+        if self._shown.series[one].released_ms is None:
+            self._held[one] = None
+        else:
+            self._held.pop(one, None)
+        self._retired.show(one)
+
+    def _write_all(self, sheets: Sheets) -> None:
+        """
+        Write everything there is.
+        """
+        for repository in self._shown.known:
+            self._write_repository(repository, sheets)
+        for one in self._shown.series:
+            self._write(one, sheets)
+            if one in self._retired:
+                sheets.hide(one)
+
+    def _write(self, one: Series, sheets: Sheets) -> None:
+        exemplars = self._exemplars.get(one, NO_EXEMPLARS)
+        sheets.show(one, self._shown.series[one], exemplars)
+
+    def _write_repository(self, repository: Repository, sheets: Sheets) -> None:
+        known = self._shown.known[repository]
+        is_named = known.active_ms and not self._retired.has(repository)
+        sheets.show_repository(repository, known.repository_id if is_named else "")
+
+    def _retire(self, now_ms: int) -> None:
+        """
+        Take off the page what is to leave it.
+        """
+        for repository in self._retired.undone(now_ms):
+            self._bring_back(repository)
+        for repository, leaving in self._retired.leave(
+            self._shown.known, self._shown.series, now_ms
+        ):
+            self._write_repository(repository, self._sheets)
+            for one in leaving:
+                self._sheets.hide(one)
+
+    def _bring_back(self, repository: Repository) -> None:
+        """
+        Show a repository as it is, with what had left the page.
+        """
+        back = self._retired.bring_back(repository)
+        self._write_repository(repository, self._sheets)
+        for one in back:
+            self._write(one, self._sheets)
 
 
-def held(series: SeriesStates) -> list[Series]:
+def _format(accept: str) -> tuple[Callable[[Collector], bytes], str, Format]:
     """
-    The series that are held.
-    """
-    return [one for one, state in series.items() if state.released_ms is None]
+    The library's choice: how it encodes, what that is called, and which format it is.
 
-
-def page(own: CollectorRegistry, view: View, accept: str) -> tuple[bytes, str]:
-    """
-    The whole page and its content type, in the format that ``accept`` asks for.
-    """
-    registry = CollectorRegistry()
-    registry.register(LedgerCollector(view))
-    registry.register(_Registered(own))
-    encode, content_type = _encoder(accept)
-    return encode(registry), content_type
-
-
-def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
-    """
-    The library's choice, which is plain text where nothing is asked for.
-
-    A version that is no version makes the library raise; plain text is what all can read.
+    It is plain text of 0.0.4 where nothing is asked for; who asks for 1.0.0 of it gets the same
+    under that name. A version that is no version makes the library raise; plain text is what
+    all can read. OpenMetrics is always that of 1.0.
     """
     try:
-        return choose_encoder(accept)
+        encode, content_type = choose_encoder(accept)
     except (TypeError, ValueError):
-        return choose_encoder("")
-
-
-class _Registered:
-    """
-    A registry as a collector, so that two of them make one page.
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def describe(self) -> Iterator[Metric]:
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
-        return iter(self._registry.collect())
-
-
-def _metric(family: Family) -> Any:
-    return _METRICS[family.kind](family.name, family.help, labels=family.labels)
-
-
-def _add_counter(metric: Any, labels: tuple[str, ...], total: Total) -> None:
-    metric.add_metric(labels, total.amount)
-
-
-def _add_gauge(metric: Any, labels: tuple[str, ...], total: Total) -> None:
-    metric.add_metric(labels, total.amount / THOUSANDTHS)
-
-
-def _add_histogram(metric: Any, labels: tuple[str, ...], total: Total) -> None:
-    cumulated = 0
-    buckets = []
-    for bound, count in zip(_BOUNDS[metric.name], total.buckets, strict=True):
-        cumulated += count
-        buckets.append((bound, cumulated))
-    metric.add_metric(labels, buckets, total.amount / THOUSANDTHS)
-
-
-_METRICS = {
-    Kind.COUNTER: CounterMetricFamily,
-    Kind.GAUGE: GaugeMetricFamily,
-    Kind.HISTOGRAM: HistogramMetricFamily,
-}
-_ADDERS = {
-    Kind.COUNTER: _add_counter,
-    Kind.GAUGE: _add_gauge,
-    Kind.HISTOGRAM: _add_histogram,
-}
-_KINDS = {family.name: family.kind for family in FAMILIES}
-_BOUNDS = {
-    family.name: [*(f"{bound:.1f}" for bound in family.buckets), "+Inf"] for family in FAMILIES
-}
+        encode, content_type = choose_encoder("")
+    if not content_type.startswith(OPENMETRICS):
+        return encode, content_type, Format.TEXT
+    return encode, _VERSION.sub("1.0.0", content_type), Format.OPENMETRICS

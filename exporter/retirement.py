@@ -12,9 +12,12 @@ Rules:
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from exporter.families import SeriesState
+from exporter.codecommit import Repository
+from exporter.families import Series, SeriesState
 from exporter.knowledge import Known
 
 DELETED_MS = 3600 * 1000
@@ -48,3 +51,76 @@ class Retirement:
 
 
 NEVER = Retirement()
+
+
+class Retired:
+    """
+    What has left a page, which looks at the clock now and then.
+    """
+
+    def __init__(self, retirement: Retirement) -> None:
+        self._retirement = retirement
+        self._on_page: defaultdict[Repository, set[Series]] = defaultdict(set)
+        self._gone: dict[Repository, set[Series]] = {}
+        self._looked_ms = 0
+
+    def __contains__(self, one: Series) -> bool:
+        return one in self._gone.get(_repository(one), ())
+
+    def has(self, repository: Repository) -> bool:
+        """
+        Whether a repository's time is over, though some of its series may still be there.
+        """
+        return repository in self._gone
+
+    def show(self, one: Series) -> None:
+        """
+        Take note that a series is on the page.
+        """
+        if self._retirement.after_ms:
+            repository = _repository(one)
+            self._on_page[repository].add(one)
+            self._gone.get(repository, set()).discard(one)
+
+    def bring_back(self, repository: Repository) -> set[Series]:
+        """
+        Take note that a repository is on the page again; the series that are so with it.
+        """
+        back = self._gone.pop(repository, set())
+        self._on_page[repository] |= back
+        return back
+
+    def undone(self, now_ms: int) -> list[Repository]:
+        """
+        The repositories that left by a clock that was ahead, as may be all that did.
+        """
+        was_ahead = now_ms < self._looked_ms
+        self._looked_ms = now_ms
+        return list(self._gone) if was_ahead else []
+
+    def leave(
+        self,
+        known: Mapping[Repository, Known],
+        series: Mapping[Series, SeriesState],
+        now_ms: int,
+    ) -> Iterator[tuple[Repository, set[Series]]]:
+        """
+        The repositories whose time is over, each with the series that leave the page now.
+        """
+        if not self._retirement.after_ms:
+            return
+        for repository, its in known.items():
+            if self._retirement.is_over(its, now_ms):
+                leaving = {
+                    one
+                    for one in self._on_page.get(repository, ())
+                    if self._retirement.hides(series[one], its, now_ms)
+                }
+                if leaving or repository not in self._gone:
+                    self._gone.setdefault(repository, set()).update(leaving)
+                    self._on_page[repository] -= leaving
+                    yield repository, leaving
+
+
+def _repository(series: Series) -> Repository:
+    return Repository(*series.labels[:3])

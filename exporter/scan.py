@@ -25,7 +25,6 @@ from typing import Any
 
 import boto3
 from prometheus_client import CollectorRegistry
-from prometheus_client.openmetrics.exposition import generate_latest
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -45,7 +44,7 @@ from exporter.keys import SUFFIXES, delivery_minute_ms, is_log_file
 from exporter.ledger.book import Policy
 from exporter.ledger.memory import MemoryLedger
 from exporter.logs import set_up_logs
-from exporter.metrics import LedgerCollector, View
+from exporter.metrics import OPENMETRICS, Page, View
 from exporter.notifications import LogFile
 from exporter.tally import Reading
 from exporter.timestamps import usable_ms
@@ -263,10 +262,8 @@ def _described(findings: Findings) -> Iterator[dict[str, object]]:
 
 
 def _print_openmetrics(findings: Findings) -> None:
-    registry = CollectorRegistry()
-    registry.register(LedgerCollector(View(findings.ledger.series, findings.ledger.known)))
-    text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
-    sys.stdout.write(text.decode())
+    page = Page(CollectorRegistry(), View(findings.ledger.series, findings.ledger.known))
+    sys.stdout.write(page.answer(OPENMETRICS, now_ms=0).body.decode())
 
 
 _PRINTERS: dict[str, Callable[[Findings], None]] = {

@@ -36,12 +36,13 @@ from exporter.build import revision, version
 from exporter.config import ServeSettings
 from exporter.consumer import Backoff, Consumer
 from exporter.errors import ConfigError, LedgerUnavailable, QueueUnavailable, Transient
+from exporter.holds import Holds
 from exporter.ledger import Ledger
 from exporter.ledger.book import Policy
 from exporter.ledger.memory import MemoryLedger
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.logs import set_up_logs
-from exporter.metrics import Holds
+from exporter.metrics import OPENMETRICS, Page
 from exporter.pipeline import Pipeline
 from exporter.recovery import CatchUp, Recovery
 from exporter.retirement import Retirement
@@ -99,9 +100,7 @@ class Service:
         self._holds = Holds(settings.metrics.new_series_hold)
         self._retirement = Retirement(round(settings.metrics.retire_after * 1000))
         self.telemetry = Telemetry()
-        self._web = Web(
-            self.telemetry.registry, self._health, self._holds, retirement=self._retirement
-        )
+        self._web = Web(self._health, self._holds, self.telemetry)
         self._addresses: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         self.ledger: Ledger | None = None
 
@@ -175,7 +174,9 @@ class Service:
             self.ledger = await self._open_ledger(backups)
             pipeline = self._pipeline(s3, buckets, self.ledger)
             await self._catch_up(self.ledger, pipeline, Listing(s3, buckets))
-            self._web.ledger = self.ledger
+            page = self._page(self.ledger)
+            page.answer(OPENMETRICS, now_ms=round(time.time() * 1000))  # takes long the first time
+            self._web.page = page
             await self._check(pipeline.objects, queues)
             await self._consume(self.ledger, pipeline, queues, backups)
 
@@ -238,6 +239,16 @@ class Service:
         first_queue_region = _queue_region(self._queue_urls[0])
         return await clients.enter_async_context(
             session.client("s3", region=session.region or first_queue_region)
+        )
+
+    def _page(self, ledger: Ledger) -> Page:
+        metrics = self._settings.metrics
+        return Page(
+            self.telemetry.registry,
+            ledger,
+            retirement=self._retirement,
+            delivery_labels=metrics.delivery_labels,
+            created=metrics.created_timestamps,
         )
 
     def _buckets(self) -> Buckets:

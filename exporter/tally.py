@@ -33,7 +33,9 @@ from exporter.families import (
     PUSHES,
     REFERENCE_UPDATES,
     THOUSANDTHS,
+    Exemplar,
     Family,
+    Kind,
     Series,
     Total,
 )
@@ -83,24 +85,31 @@ class Tally:
     """
     What one reading adds: totals by series, and which of its events were new.
 
+    ``exemplars`` has, of each counter's and bucket's events, the last that is known by a UUID.
     ``repeated`` and ``late`` count KMS requests as well. ``limit_hits`` counts what went to
     a label ``(other)`` because there are too many repositories or series.
     """
 
     totals: dict[Series, Total] = field(default_factory=dict)
+    exemplars: dict[Series, dict[int, Exemplar]] = field(default_factory=dict)
     counted: list[Event] = field(default_factory=list)
     kms_requests: int = 0
     repeated: int = 0
     late: int = 0
     limit_hits: int = 0
 
-    def add(self, additions: Iterable[Addition]) -> None:
+    def add(self, additions: Iterable[Addition], event_id: str) -> None:
         """
-        Add to some series.
+        Add what one event adds to some series.
         """
         for series, total in additions:
+            family = FAMILY[series.family]
             known = self.totals.get(series)
-            self.totals[series] = FAMILY[series.family].sum(known, total) if known else total
+            self.totals[series] = family.sum(known, total) if known else total
+            if event_id and family.kind is not Kind.GAUGE:
+                bucket = total.buckets.index(1) if total.buckets else 0
+                exemplar = Exemplar(event_id, total.amount)
+                self.exemplars.setdefault(series, {})[bucket] = exemplar
 
     def is_new(self, sight: Sight) -> bool:
         """
@@ -121,15 +130,14 @@ def tally(reading: Reading, memory: Memory, now_ms: int) -> Tally:
         if result.is_new(memory.see(event.ids, event.time_ms)):
             result.counted.append(event)
             repository = _named(repository_of(event, memory), memory, result, now_ms)
-            result.add(_additions(event, repository, reading, memory, now_ms))
+            result.add(_additions(event, repository, reading, memory, now_ms), event.event_id)
     for request in reading.kms_requests:
         if result.is_new(memory.see(request.ids, request.time_ms)):
             result.kms_requests += 1
             repository = first_learnt(request.subjects, memory) or request.repository
             labels = _named(repository, memory, result, now_ms)
-            result.add(
-                [(_series(KMS_REQUESTS, (*labels, request.action, request.error_code)), _ONE)]
-            )
+            series = _series(KMS_REQUESTS, (*labels, request.action, request.error_code))
+            result.add([(series, _ONE)], request.event_id)
     return result
 
 

@@ -78,7 +78,16 @@ AWS_OPERATIONS = {
 AWS_CODES = {
     "ok": "ok",
     "no_answer": "no_answer",
-    **dict.fromkeys(("AccessDenied", "AccessDeniedException", "403"), "access_denied"),
+    **dict.fromkeys(
+        (
+            "AccessDenied",
+            "AccessDeniedException",
+            "403",
+            "KmsAccessDenied",
+            "KMS.AccessDeniedException",
+        ),
+        "access_denied",
+    ),
     **dict.fromkeys(
         (
             "NoSuchKey",
@@ -107,7 +116,16 @@ AWS_CODES = {
     ),
     **dict.fromkeys(("InternalError", "ServiceUnavailable", "500", "503"), "server_error"),
     **dict.fromkeys(
-        ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId"), "credentials"
+        (
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "InvalidAccessKeyId",
+            "InvalidClientTokenId",
+            "InvalidToken",
+            "SignatureDoesNotMatch",
+            "UnrecognizedClientException",
+        ),
+        "credentials",
     ),
 }
 OTHER = "other"
@@ -140,6 +158,7 @@ class Source(StrEnum):
     QUEUE = "queue"
     INLINE = "inline"
     RECONCILE = "reconcile"
+    BACKFILL = "backfill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +239,9 @@ METRICS = (
     Metric(
         "codecommit_exporter_refused_total",
         Kind.COUNTER,
-        "Messages and log files that were refused for good, by reason; they are left to the "
-        "dead-letter queue. What may succeed at another time is not among them.",
+        "Messages and log files that were refused for good, by reason, each time they are "
+        "received until the dead-letter queue has them. What may succeed at another time is not "
+        "among them.",
         ("reason",),
         (_reasons(),),
     ),
@@ -242,7 +262,8 @@ METRICS = (
         "codecommit_exporter_events_counted_total",
         Kind.COUNTER,
         "Events counted, by where they came from: a log file announced on the queue (queue), the "
-        "message itself (inline), or a log file found in the bucket (reconcile).",
+        "message itself (inline), a log file found in the bucket that no message had announced "
+        "(reconcile), or one that was there before (backfill).",
         ("source",),
         (tuple(Source),),
     ),
@@ -327,6 +348,18 @@ METRICS = (
         Kind.GAUGE,
         "Delivery of the newest log file read, in seconds since 1970; 0 before the first.",
     ),
+    Metric(
+        "codecommit_exporter_new_series_hold_seconds",
+        Kind.GAUGE,
+        "How long a new series is shown as 0: --metrics.new-series-hold.",
+    ),
+    Metric(
+        "codecommit_exporter_scrape_gap_seconds",
+        Kind.GAUGE,
+        "Longest time between two scrapes from one address in the last ten minutes; 0 before the "
+        "second scrape. It should not be much more than half the hold: increases of new series may "
+        "be missed when a scrape fails, or another scraper was first.",
+    ),
 )
 """All of them, in the order of the page. ``process_*`` and ``python_*`` come from the library."""
 
@@ -337,7 +370,7 @@ class Telemetry:
     """
 
     def __init__(self, *, now: Callable[[], float] = time.time) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = CollectorRegistry(auto_describe=True)
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         prometheus_client.ProcessCollector(registry=self.registry)
         prometheus_client.PlatformCollector(registry=self.registry)
@@ -351,6 +384,7 @@ class Telemetry:
         self._left_out: dict[str, int] = {}
         self._ages: dict[str, deque[tuple[float, float]]] = {}
         self._newest_delivery_ms = 0
+        self._told_of_seldom_scrapes = False
 
     def _metric(self, name: str) -> Any:
         return self._metrics[f"codecommit_exporter_{name}"]
@@ -615,6 +649,25 @@ class Telemetry:
                 lag.observe(max(0.0, now - moment / 1000))
 
     # The rest.
+
+    def scrapes_watched(self, seconds: float, longest_gap: Callable[[], float]) -> None:
+        """
+        How long new series are held is known, and what tells how far apart scrapes are.
+        """
+        self._metric("new_series_hold_seconds").set(seconds)
+        self._metric("scrape_gap_seconds").set_function(longest_gap)
+
+    def scrapes_too_seldom(self, gap: float, hold: float) -> None:
+        if self._told_of_seldom_scrapes:
+            return
+        self._told_of_seldom_scrapes = True
+        say(
+            logging.WARNING,
+            "Two scrapes are too far apart: Prometheus may miss the first increase of new series",
+            seconds=round(gap, 1),
+            hold_seconds=hold,
+            hint="Set --metrics.new-series-hold to twice the longest scrape interval or more.",
+        )
 
     def aws_request(self, service: str, operation: str, code: str) -> None:
         known = AWS_CODES.get(code, OTHER)

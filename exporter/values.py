@@ -30,6 +30,8 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import CoreSchema, core_schema
 
+from exporter.families import EVENT_LABELS
+
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
 
@@ -496,4 +498,34 @@ AllowedBuckets = Annotated[
 ListenAddresses = Annotated[
     tuple[Annotated[ListenAddress, Written("[HOST]:PORT", ListenAddress.read)], ...],
     BeforeValidator(_split),
+]
+
+
+NO_LABELS = "none"
+
+
+def read_event_label(text: str) -> str:
+    """
+    A label of an event, or the word for no labels. Raises ValueError.
+    """
+    if text not in (*EVENT_LABELS, NO_LABELS):
+        labels = either((*EVENT_LABELS, NO_LABELS))
+        raise ValueError(f"{quote(text)} is no label of an event; write {labels}")
+    return text
+
+
+def _labels(given: tuple[str, ...]) -> tuple[str, ...]:
+    """
+    The labels in the order of the family. Raises ValueError where there are labels and none.
+    """
+    if NO_LABELS in given and len(given) > 1:
+        raise ValueError(f"has {NO_LABELS} beside labels; write one or the other")
+    return tuple(label for label in EVENT_LABELS if label in given)
+
+
+DeliveryLabels = Annotated[
+    tuple[Annotated[str, Written("LABEL", read_event_label)], ...],
+    BeforeValidator(_split),
+    AfterValidator(_each_once),
+    AfterValidator(_labels),
 ]

@@ -19,6 +19,6 @@ BOUNDS = {
     "identity_type": r"[A-Za-z0-9_.:-]{1,64}|\(invalid\)",
     "credentials": r"root|long_term|temporary|aws_service|unknown",
     "repository_id": r"[A-Za-z0-9_.:-]{1,128}",
-    "le": r"[0-9]+\.0|\+Inf",
+    "le": r"[0-9]+\.[0-9]+(e\+[0-9]+)?|\+Inf",
 }
 """What the value of each label of the CodeCommit families may be."""

@@ -6,21 +6,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
-
 from exporter.cloudtrail import decode
 from exporter.ledger.memory import MemoryLedger
-from exporter.metrics import View, page
 from exporter.notifications import LogFile
 from exporter.tally import Reading
 from tests import records
 from tests.oracle import Totals
-from tests.processes import TEXT, Page
+from tests.pages import page_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from exporter.ledger import Ledger
 
 NOW = 1_790_000_000
 """When all the log files of a test are delivered and counted: 2026-09-21 14:13:20 UTC."""
@@ -52,13 +48,3 @@ def counted(*log_files: Sequence[records.Record]) -> Totals:
     What the log files with these records add up to, in the form of the oracle's count.
     """
     return page_of(ledger_of(records.text(*log_file) for log_file in log_files)).totals()
-
-
-def page_of(ledger: Ledger, content_type: str = TEXT) -> Page:
-    """
-    The page that shows a ledger, read by prometheus_client's own parsers.
-    """
-    body, content_type = page(
-        CollectorRegistry(), View(ledger.series, ledger.known), accept=content_type
-    )
-    return Page(body.decode(), content_type)

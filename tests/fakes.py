@@ -27,16 +27,16 @@ from exporter.aws.queue import Message, Queue
 from exporter.codecommit import Repository
 from exporter.errors import LedgerUnavailable
 from exporter.families import Series, SeriesState
+from exporter.journal import Journal
 from exporter.knowledge import Known
 from exporter.ledger import Ledger
-from exporter.metrics import View, page
 from exporter.pipeline import Pipeline
 from exporter.tally import Reading, Tally
 from exporter.telemetry import Telemetry
 from exporter.values import AllowedBucket
 from tests import records
 from tests.oracle import Totals
-from tests.processes import Page
+from tests.pages import page_of
 from tests.virtual import VirtualLoop
 
 Arguments = ParamSpec("Arguments")
@@ -480,6 +480,10 @@ class EdgeLedger:
         return self._ledger.known
 
     @property
+    def journal(self) -> Journal:
+        return self._ledger.journal
+
+    @property
     def bytes(self) -> int:
         return self._ledger.bytes
 
@@ -570,10 +574,7 @@ class Road:
         """
         What the ledger's page shows, in the form of the oracle's count.
         """
-        body, content_type = page(
-            CollectorRegistry(), View(self.ledger.series, self.ledger.known), ""
-        )
-        return Page(body.decode(), content_type).totals()
+        return page_of(self.ledger).totals()
 
     def told(self, name: str, **labels: str) -> float:
         """

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from unittest.mock import patch
 
 from aiohttp import ClientPayloadError
+from prometheus_client import CollectorRegistry
 
 from exporter.aws.objects import Buckets, Objects
 from exporter.aws.queue import Queue
@@ -42,7 +43,7 @@ from exporter.families import Series, SeriesState
 from exporter.knowledge import Known
 from exporter.ledger.book import Policy
 from exporter.ledger.sqlite import SqliteLedger
-from exporter.metrics import held
+from exporter.metrics import OPENMETRICS, Answer as PageAnswer, Page, View
 from exporter.pipeline import Pipeline
 from exporter.telemetry import Telemetry
 from exporter.values import AllowedBucket
@@ -761,11 +762,19 @@ class Process:
                 await queue.dead_letters(depth.dead_letter_arn or "")
 
     async def _release(self, ledger: SqliteLedger) -> None:
+        """
+        Scrape, and end the hold of what has been shown. The page is kept, and never stale.
+        """
+        page = Page(CollectorRegistry(), ledger)
         while True:
             await asyncio.sleep(30)
-            if series := held(ledger.series):
+            anew = Page(CollectorRegistry(), View(ledger.series, ledger.known))
+            assert sorted_lines(anew.answer(now_ms=0)) == sorted_lines(page.answer(now_ms=0))
+            answer = page.answer(OPENMETRICS, now_ms=0)
+            self.world.exemplars.see(answer)
+            if answer.held:
                 with suppress(LedgerUnavailable):
-                    await ledger.release(series)
+                    await ledger.release(answer.held)
 
     async def _answer_of(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         backoff = Backoff()
@@ -800,6 +809,7 @@ class World:
         self.sqs = Sqs(self)
         self.objects: dict[str, Stored] = {}
         self.disk = Disk(self, folder)
+        self.exemplars = ExemplarsSeen()
         self.real_connect = sqlite3.connect
         self._faults = defaultdict[str, deque[Fault]](deque)
         self.process = Process(self)
@@ -930,6 +940,36 @@ TOLD: Sequence[str] = (
 """The counters that are added up over all processes."""
 
 _OF_ANY_CALL = {Fault.UNREACHABLE, Fault.UNAVAILABLE, Fault.THROTTLED, Fault.ANSWER_LOST}
+
+
+def sorted_lines(answer: PageAnswer) -> list[bytes]:
+    """
+    A page whose lines may stand in any order.
+    """
+    return sorted(answer.body.splitlines())
+
+
+class ExemplarsSeen:
+    """
+    The exemplars that a Prometheus has stored; it takes only later ones.
+    """
+
+    def __init__(self) -> None:
+        self._stored: dict[bytes, tuple[bytes, int]] = {}
+
+    def see(self, answer: PageAnswer) -> None:
+        """
+        Store those of a page, cutting their times to milliseconds as Prometheus does.
+        """
+        for line in answer.body.splitlines():
+            sample, _, exemplar = line.partition(b" # ")
+            if exemplar:
+                series = sample.rpartition(b" ")[0]
+                what, _, at = exemplar.rpartition(b" ")
+                new = (what, int(float(at) * 1000))
+                old = self._stored.setdefault(series, new)
+                assert old == new or old[1] < new[1]
+                self._stored[series] = new
 
 
 def _received(mail: Mail) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from exporter.codecommit import Repository
 from exporter.families import Series, SeriesState
+from exporter.journal import Journal
 from exporter.knowledge import Known
 from exporter.tally import Reading, Tally
 
@@ -36,6 +37,12 @@ class Ledger(Protocol):
     def known(self) -> Mapping[Repository, Known]:
         """
         Every repository known, deleted ones too. The mapping is alive, as that of series.
+        """
+
+    @property
+    def journal(self) -> Journal:
+        """
+        What has changed. Where ``series`` is another mapping than before, everything may have.
         """
 
     @property

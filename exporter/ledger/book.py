@@ -15,13 +15,23 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exporter.codecommit import Repository
-from exporter.families import FAMILY, Kind, Series, SeriesState
+from exporter.families import FAMILY, Exemplar, Kind, Series, SeriesState
+from exporter.journal import Journal
 from exporter.knowledge import Known, Repositories
 from exporter.retirement import NEVER, Retirement
 from exporter.tally import Tally
+
+COUNTED_STEP_MS = 2
+"""How far apart the times of two commits are at least: Prometheus wants the exemplars of a
+series to rise, and cuts off what it takes for a fraction of a millisecond."""
+
+
+AHEAD_MAX_MS = 60_000
+"""How far the time of the newest exemplars may be ahead, as it is where the clock was; with
+more there are none until it is reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +52,27 @@ class Policy:
     retirement: Retirement = NEVER
 
 
+@dataclass(slots=True)
+class Change:
+    """
+    What a commit makes of a book: series and repositories as they are afterwards.
+
+    ``counted_ms`` is when the events were counted whose ``exemplars`` these are, 0 where none was.
+    """
+
+    series: dict[Series, SeriesState] = field(default_factory=dict)
+    known: Mapping[Repository, Known] = field(default_factory=dict)
+    exemplars: dict[Series, dict[int, Exemplar]] = field(default_factory=dict)
+    counted_ms: int = 0
+
+
 class Book:
     """
     The series and repositories of a ledger, and how tallies change them.
 
     Nothing is changed before ``update``: the ledger first keeps the changes for good.
+    ``journal`` takes note of them. ``counted_ms`` is the time of the newest exemplars; each
+    commit's are later than those before.
     """
 
     def __init__(
@@ -54,9 +80,13 @@ class Book:
         policy: Policy,
         series: dict[Series, SeriesState] | None = None,
         known: dict[Repository, Known] | None = None,
+        journal: Journal | None = None,
+        counted_ms: int = 0,
     ) -> None:
         self.series = {} if series is None else series
         self.known = {} if known is None else known
+        self.journal = Journal() if journal is None else journal
+        self.counted_ms = counted_ms
         self._policy = policy
         self._named = sum(known.active_ms > 0 for known in self.known.values())
         self._counters = _counters(self.series)
@@ -69,13 +99,14 @@ class Book:
 
     def changed(
         self, tallies: Iterable[Tally], known: Mapping[Repository, Known], now_ms: int
-    ) -> dict[Series, SeriesState]:
+    ) -> Change:
         """
-        The series that some tallies and what they learnt change, as they are afterwards.
+        What some tallies and what they learnt change.
 
         Each tally is told how often a limit was hit for it.
         """
         changed = self._returning(known, now_ms)
+        exemplars: dict[Series, dict[int, Exemplar]] = {}
         room = self._policy.series_max - self._counters
         for tally in tallies:
             for wanted, total in tally.totals.items():
@@ -89,24 +120,29 @@ class Book:
                 state = changed[series]
                 family = FAMILY[series.family]
                 changed[series] = state._replace(total=family.sum(state.total, total))
-        return changed
+                if wanted in tally.exemplars:
+                    exemplars.setdefault(series, {}).update(tally.exemplars[wanted])
+        if not exemplars or self.counted_ms - now_ms > AHEAD_MAX_MS:
+            return Change(changed, known)
+        return Change(changed, known, exemplars, max(now_ms, self.counted_ms + COUNTED_STEP_MS))
 
-    def released(self, series: Collection[Series], now_ms: int) -> dict[Series, SeriesState]:
+    def released(self, series: Collection[Series], now_ms: int) -> Change:
         """
-        Those of some series that are held, as they are once released.
+        The release of those of some series that are held.
         """
-        return {
-            one: self.series[one]._replace(released_ms=now_ms)
-            for one in series
-            if one in self.series and self.series[one].released_ms is None
-        }
+        return Change(
+            {
+                one: self.series[one]._replace(released_ms=now_ms)
+                for one in series
+                if one in self.series and self.series[one].released_ms is None
+            }
+        )
 
-    def update(
-        self, series: Mapping[Series, SeriesState], known: Mapping[Repository, Known]
-    ) -> None:
+    def update(self, change: Change) -> None:
         """
         Take over what the ledger has kept for good.
         """
+        series, known = change.series, change.known
         self._counters += _counters(one for one in series if one not in self.series)
         self._named += sum(
             new.active_ms > 0
@@ -115,18 +151,22 @@ class Book:
         )
         self.series.update(series)
         self.known.update(known)
+        self.counted_ms = max(self.counted_ms, change.counted_ms)
+        self.journal.note(series, known, change.exemplars, change.counted_ms)
 
-    def coming_back(self, before: Retirement, now_ms: int) -> dict[Series, SeriesState]:
+    def coming_back(self, before: Retirement, now_ms: int) -> Change:
         """
         The series that had left the page by another retirement, and are back by this one.
         """
         after = self._policy.retirement
-        return self._held(
-            one
-            for one, state in self.series.items()
-            if (known := self.known.get(_repository(one)))
-            and before.hides(state, known, now_ms)
-            and not after.hides(state, known, now_ms)
+        return Change(
+            self._held(
+                one
+                for one, state in self.series.items()
+                if (known := self.known.get(_repository(one)))
+                and before.hides(state, known, now_ms)
+                and not after.hides(state, known, now_ms)
+            )
         )
 
     def _returning(

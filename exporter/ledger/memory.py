@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from exporter.codecommit import IdKind, Repository, Subject
 from exporter.families import Series, SeriesState
+from exporter.journal import Journal
 from exporter.knowledge import Known, Learnt, Rename, Renames, Repositories, Sight
 from exporter.ledger.book import Book, Policy
 from exporter.tally import Reading, Tally, tally
@@ -36,6 +37,10 @@ class MemoryLedger:
         return self._book.known
 
     @property
+    def journal(self) -> Journal:
+        return self._book.journal
+
+    @property
     def bytes(self) -> int:
         return 0
 
@@ -51,14 +56,14 @@ class MemoryLedger:
         self._memory.repositories = self._book.repositories()
         result = tally(reading, self._memory, now_ms)
         known = self._memory.repositories.changed
-        self._book.update(self._book.changed([result], known, now_ms), known)
+        self._book.update(self._book.changed([result], known, now_ms))
         return result
 
     async def commit(self, reading: Reading) -> Tally:
         return self.count(reading)
 
     async def release(self, series: Collection[Series]) -> None:
-        self._book.update(self._book.released(series, self._now_ms()), {})
+        self._book.update(self._book.released(series, self._now_ms()))
 
     async def close(self) -> None:
         pass

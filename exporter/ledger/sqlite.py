@@ -52,8 +52,9 @@ from exporter.codecommit import Repository
 from exporter.errors import ConfigError, LedgerUnavailable
 from exporter.families import FAMILY, Series, SeriesState
 from exporter.grouping import Groups
+from exporter.journal import Journal
 from exporter.knowledge import Known
-from exporter.ledger.book import Book, Policy
+from exporter.ledger.book import Book, Change, Policy
 from exporter.ledger.copies import copy_beside
 from exporter.ledger.place import Place, refuse_lost
 from exporter.ledger.schema import APPLICATION_ID, FORMAT, MIGRATION_TO_2, SCHEMA
@@ -65,6 +66,7 @@ from exporter.ledger.tables import (
     SeenIds,
     SqliteMemory,
     drop_replay,
+    keep_fact,
     keep_hashes,
     keep_lag,
     keep_replay,
@@ -175,6 +177,10 @@ class SqliteLedger:
     @property
     def known(self) -> Mapping[Repository, Known]:
         return self._book.known
+
+    @property
+    def journal(self) -> Journal:
+        return self._book.journal
 
     @property
     def bytes(self) -> int:
@@ -308,20 +314,20 @@ class SqliteLedger:
         async with self._turn:
             hashes, self._hashes = self._hashes, []
             try:
-                tallies, changed, known = await self._in_thread(
+                tallies, change = await self._in_thread(
                     partial(self._count, readings, hashes, self._now_ms())
                 )
             except BaseException:
                 self._hashes = (hashes + self._hashes)[:HASHES_WAITING_MAX]
                 raise
-            self._book.update(changed, known)
+            self._book.update(change)
             self._in_doubt = False
             return tallies
 
     async def _release(self, series: Collection[Series]) -> None:
         async with self._turn:
-            changed = await self._in_thread(partial(self._keep_released, series, self._now_ms()))
-            self._book.update(changed, {})
+            change = await self._in_thread(partial(self._keep_released, series, self._now_ms()))
+            self._book.update(change)
             self._in_doubt = False
 
     async def _end_replay(self) -> None:
@@ -471,14 +477,12 @@ class SqliteLedger:
         after_ms = self._policy.retirement.after_ms
         if after_ms == self._retired_after_ms:
             return
-        changed = self._book.coming_back(Retirement(self._retired_after_ms), self._now_ms())
+        change = self._book.coming_back(Retirement(self._retired_after_ms), self._now_ms())
         self._in_doubt = False
         with self._transaction():
-            keep_series(self._db, changed)
-            self._db.execute(
-                "INSERT OR REPLACE INTO fact VALUES ('retire_after_ms', ?)", (after_ms,)
-            )
-        self._book.update(changed, {})
+            keep_series(self._db, change.series)
+            keep_fact(self._db, "retire_after_ms", after_ms)
+        self._book.update(change)
 
     def _load(self) -> None:
         facts = dict(self._db.execute("SELECT name, value FROM fact"))
@@ -494,7 +498,13 @@ class SqliteLedger:
         self._renames = kept_renames(self._db)
         self._replay = kept_replay(self._db)
         policy = replace(self._policy, hold=False) if self._replay else self._policy
-        self._book = Book(policy, kept_series(self._db), kept_repositories(self._db))
+        self._book = Book(
+            policy,
+            kept_series(self._db),
+            kept_repositories(self._db),
+            self._book.journal,
+            facts.get("counted_ms", 0),
+        )
         self._measure()
 
     def _measure(self) -> None:
@@ -529,7 +539,7 @@ class SqliteLedger:
 
     def _count(
         self, readings: Sequence[Reading], hashes: Sequence[int], now_ms: int
-    ) -> tuple[Sequence[Tally], dict[Series, SeriesState], dict[Repository, Known]]:
+    ) -> tuple[Sequence[Tally], Change]:
         """
         The transaction: look up, remember, add.
         """
@@ -540,15 +550,17 @@ class SqliteLedger:
             memory = SqliteMemory(self._db, ids, repositories, self._renames)
             tallies = [tally(reading, memory, now_ms) for reading in readings]
             memory.write()
-            changed = self._book.changed(tallies, repositories.changed, now_ms)
-            keep_series(self._db, changed)
+            change = self._book.changed(tallies, repositories.changed, now_ms)
+            keep_series(self._db, change.series)
             keep_repositories(self._db, repositories.changed)
+            if change.counted_ms:
+                keep_fact(self._db, "counted_ms", change.counted_ms)
             # A file counts as read by the transaction that counts its events, not before.
             keep_hashes(self._db, [*hashes, *log_file_hashes(readings)], now_ms // DAY_MS)
             if not self._replay:  # what is read once more is late for a reason of its own
                 keep_lag(self._db, readings, now_ms)
         self._measure()
-        return tallies, changed, repositories.changed
+        return tallies, change
 
     def _raise_floor(self, readings: Sequence[Reading], now_ms: int) -> None:
         """
@@ -573,11 +585,11 @@ class SqliteLedger:
         self._load()
         self._in_doubt = False
 
-    def _keep_released(self, series: Collection[Series], now_ms: int) -> dict[Series, SeriesState]:
+    def _keep_released(self, series: Collection[Series], now_ms: int) -> Change:
         with self._transaction():
-            changed = self._book.released(series, now_ms)
-            keep_series(self._db, changed)
-        return changed
+            change = self._book.released(series, now_ms)
+            keep_series(self._db, change.series)
+        return change
 
 
 def _newest_ms(readings: Sequence[Reading], now_ms: int) -> int:

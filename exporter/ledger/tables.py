@@ -78,6 +78,13 @@ def drop_replay(db: sqlite3.Connection, replay: Replay) -> None:
     db.execute("DELETE FROM fact WHERE name GLOB 'replay_*'")
 
 
+def keep_fact(db: sqlite3.Connection, name: str, value: int) -> None:
+    """
+    Keep a fact instead of what it was before.
+    """
+    db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+
+
 def keep_lag(db: sqlite3.Connection, readings: Iterable[Reading], now_ms: int) -> None:
     """
     Keep how late log files are counted: the longest time since a delivery, day by day.

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from exporter.codecommit import Event, event
+from exporter.codecommit import Event, Repository, event
 from exporter.families import (
     EVENT_DELIVERY,
     EVENTS,
@@ -19,9 +19,11 @@ from exporter.families import (
     LAST_EVENT,
     OTHER,
     PUSHES,
+    Exemplar,
     Family,
     Series,
 )
+from exporter.journal import Entries
 from exporter.kms import kms_request
 from exporter.ledger import Ledger
 from exporter.ledger.book import Policy
@@ -444,3 +446,64 @@ async def test_closing_twice_is_harmless(make_ledger: MakeLedger) -> None:
     await ledger.close()
 
     assert {} == ledger.series
+
+
+async def test_the_journal_names_what_a_commit_has_changed(make_ledger: MakeLedger) -> None:
+    """
+    Series and repositories, with what leads to the event; once, and nothing for a repeat.
+    """
+    ledger = await make_ledger(hold=True)
+    pushed = push("tools", "refs/heads/main", eventTime=RECENT)
+    before = ledger.journal.take()
+    await ledger.commit(reading(pushed))
+    series, repositories = ledger.journal.take()
+    await ledger.commit(reading(pushed))
+    repeated = ledger.journal.take()
+    delivery = Series(EVENT_DELIVERY.name, labels("tools", "GitPush", "HTTP", "true"))
+    told = {told for buckets in series.values() for told in buckets.values()}
+
+    assert Entries({}, set()) == before
+    assert ledger.series.keys() == series.keys()
+    assert {Repository(OWNER, REGION, "tools")} == set(repositories)
+    assert {pushed["eventID"]} == {one.exemplar.event_id for one in told}
+    assert {round(NOW * 1000)} == {one.counted_ms for one in told}
+    assert {2: Exemplar(pushed["eventID"], 300_000)} == {
+        bucket: one.exemplar for bucket, one in series[delivery].items()
+    }
+    assert {} == repeated.series
+
+
+async def test_the_journal_names_what_was_released_and_what_was_learnt(
+    make_ledger: MakeLedger,
+) -> None:
+    """
+    A release changes its series alone; a deletion a repository, though nothing of it shows.
+    """
+    ledger = await make_ledger(hold=True)
+    await ledger.commit(reading(api_call("PutFile", "tools"), api_call("PutFile", "web")))
+    ledger.journal.take()
+    series = Series(EVENTS.name, labels("tools", "PutFile"))
+    await ledger.release([series, Series(EVENTS.name, labels("never", "Seen"))])
+    released = ledger.journal.take()
+    await ledger.release([series])
+    again = ledger.journal.take()
+    gone = api_call("DeleteRepository", "web", eventTime=RECENT)
+    gone["responseElements"] = {"repositoryId": repository_id_of("web")}
+    await ledger.commit(reading(gone))
+
+    assert Entries({series: {}}, set()) == released
+    assert Entries({}, set()) == again
+    assert Repository(OWNER, REGION, "web") in ledger.journal.take().repositories
+
+
+async def test_the_mapping_of_series_stays_while_all_goes_well(make_ledger: MakeLedger) -> None:
+    """
+    Another one would mean that everything may have changed.
+    """
+    ledger = await make_ledger(hold=True)
+    await ledger.commit(reading(api_call("PutFile", "tools")))
+    first = ledger.series
+    await ledger.commit(reading(api_call("PutFile", "web")))
+    await ledger.release(list(ledger.series))
+
+    assert first is ledger.series

@@ -5,9 +5,19 @@ How tallies change the series of a ledger: holds, returns to the page, and the l
 from __future__ import annotations
 
 from exporter.codecommit import Repository
-from exporter.families import EVENTS, LAST_PUSH, OTHER, PUSH_REFERENCES, PUSHES, Series, Total
+from exporter.families import (
+    EVENTS,
+    LAST_PUSH,
+    OTHER,
+    PUSH_REFERENCES,
+    PUSHES,
+    Exemplar,
+    Series,
+    Total,
+)
+from exporter.journal import Counted, Entries
 from exporter.knowledge import Known
-from exporter.ledger.book import Book, Policy
+from exporter.ledger.book import Book, Change, Policy
 from exporter.retirement import Retirement
 from exporter.tally import Tally
 
@@ -16,6 +26,7 @@ DAY_MS = 24 * 3600 * 1000
 TOOLS = Repository("210987654321", "eu-central-1", "tools")
 PUSH = Series(PUSHES.name, (*TOOLS, "SSH"))
 REFERENCES = Series(PUSH_REFERENCES.name, (*TOOLS, "SSH"))
+ID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 NEWEST = Series(LAST_PUSH.name, tuple(TOOLS))
 
 
@@ -25,7 +36,7 @@ def pushes(*repositories: str) -> Tally:
     """
     tally = Tally()
     for name in repositories:
-        tally.add([(Series(PUSHES.name, (*TOOLS[:2], name, "SSH")), Total(1))])
+        tally.add([(Series(PUSHES.name, (*TOOLS[:2], name, "SSH")), Total(1))], ID)
     return tally
 
 
@@ -35,7 +46,7 @@ def commit(book: Book, *tallies: Tally, now_ms: int = NOW_MS) -> None:
     """
     named = {Repository(*series.labels[:3]) for tally in tallies for series in tally.totals}
     known = {one: book.known.get(one, Known())._replace(active_ms=now_ms) for one in named}
-    book.update(book.changed(tallies, known, now_ms), known)
+    book.update(book.changed(tallies, known, now_ms))
 
 
 def amounts(book: Book) -> dict[str, int]:
@@ -55,14 +66,16 @@ def test_counters_and_histograms_are_born_held() -> None:
     """
     book = Book(Policy(hold=True))
     tally = Tally()
-    tally.add([(PUSH, Total(1)), (REFERENCES, PUSH_REFERENCES.observed(3000)), (NEWEST, Total(7))])
+    tally.add(
+        [(PUSH, Total(1)), (REFERENCES, PUSH_REFERENCES.observed(3000)), (NEWEST, Total(7))], ID
+    )
     commit(book, tally)
 
     assert Total(0) == book.series[PUSH].shown
     assert PUSH_REFERENCES.zero() == book.series[REFERENCES].shown
     assert Total(7) == book.series[NEWEST].shown
 
-    book.update(book.released([PUSH, REFERENCES, NEWEST], NOW_MS), {})
+    book.update(book.released([PUSH, REFERENCES, NEWEST], NOW_MS))
 
     assert Total(1) == book.series[PUSH].shown
     assert PUSH_REFERENCES.observed(3000) == book.series[REFERENCES].shown
@@ -74,7 +87,7 @@ def returning(hold: bool = True) -> Book:
     """
     book = Book(Policy(hold=hold, retirement=Retirement(DAY_MS)))
     commit(book, pushes("tools"), pushes("tools"))
-    book.update(book.released([PUSH], NOW_MS), {})
+    book.update(book.released([PUSH], NOW_MS))
     commit(book, pushes("tools"), now_ms=NOW_MS + DAY_MS)
     return book
 
@@ -87,7 +100,7 @@ def test_a_series_that_comes_back_first_shows_what_it_showed() -> None:
 
     assert (Total(3), Total(2)) == (book.series[PUSH].total, book.series[PUSH].shown)
 
-    book.update(book.released([PUSH], NOW_MS + DAY_MS), {})
+    book.update(book.released([PUSH], NOW_MS + DAY_MS))
 
     assert Total(3) == book.series[PUSH].shown
 
@@ -99,12 +112,12 @@ def test_all_series_of_a_repository_come_back_held() -> None:
     book = Book(Policy(hold=True, retirement=Retirement(DAY_MS)))
     pull = Series(EVENTS.name, (*TOOLS, "GitPull", "SSH", "true"))
     tally = Tally()
-    tally.add([(PUSH, Total(1)), (pull, Total(5)), (NEWEST, Total(7))])
+    tally.add([(PUSH, Total(1)), (pull, Total(5)), (NEWEST, Total(7))], ID)
     commit(book, tally)
-    book.update(book.released([PUSH, pull], NOW_MS), {})
+    book.update(book.released([PUSH, pull], NOW_MS))
     commit(book, pushes("tools"), now_ms=NOW_MS + DAY_MS)
     tally = Tally()
-    tally.add([(pull, Total(1))])
+    tally.add([(pull, Total(1))], ID)
     commit(book, tally, now_ms=NOW_MS + DAY_MS + 1)
 
     assert (Total(1), Total(5), Total(7)) == tuple(
@@ -119,12 +132,12 @@ def test_a_repository_that_is_there_again_comes_back_held() -> None:
     """
     book = Book(Policy(hold=True, retirement=Retirement(DAY_MS)))
     commit(book, pushes("tools"))
-    book.update(book.released([PUSH], NOW_MS), {})
+    book.update(book.released([PUSH], NOW_MS))
     deleted = Known(shown_ms=1, deleted_ms=1, active_ms=NOW_MS)
-    book.update({}, {TOOLS: deleted})
+    book.update(Change({}, {TOOLS: deleted}))
     later_ms = NOW_MS + DAY_MS // 2
     there_again = {TOOLS: deleted._replace(shown_ms=2)}
-    book.update(book.changed([], there_again, later_ms), there_again)
+    book.update(book.changed([], there_again, later_ms))
     commit(book, pushes("tools"), now_ms=later_ms)
 
     assert (Total(1), Total(2)) == (book.series[PUSH].shown, book.series[PUSH].total)
@@ -153,7 +166,7 @@ def test_an_active_repository_holds_nothing_back() -> None:
     """
     book = Book(Policy(hold=True, retirement=Retirement(DAY_MS)))
     commit(book, pushes("tools"))
-    book.update(book.released([PUSH], NOW_MS), {})
+    book.update(book.released([PUSH], NOW_MS))
     commit(book, pushes("tools"), now_ms=NOW_MS + DAY_MS - 1)
 
     assert Total(2) == book.series[PUSH].shown
@@ -179,7 +192,7 @@ def test_the_limit_holds_over_all_families_and_within_one_group() -> None:
     """
     book = Book(Policy(series_max=2))
     tally = Tally()
-    tally.add([(Series(EVENTS.name, (*TOOLS, "GitPush", "SSH", "true")), Total(1))])
+    tally.add([(Series(EVENTS.name, (*TOOLS, "GitPush", "SSH", "true")), Total(1))], ID)
     commit(book, tally, pushes("a"), pushes("b"))
 
     assert {"a": 1, OTHER: 1} == amounts(book)
@@ -192,12 +205,13 @@ def test_gauges_take_no_room_and_make_none() -> None:
     """
     book = Book(Policy(series_max=1))
     early, late = Tally(), Tally()
-    early.add([(NEWEST, Total(5))])
+    early.add([(NEWEST, Total(5))], ID)
     late.add(
         [
             (Series(LAST_PUSH.name, (*TOOLS[:2], name)), Total(at))
             for name, at in (("x", 9), ("y", 7))
-        ]
+        ],
+        ID,
     )
     commit(book, early, pushes("a"), late)
 
@@ -228,3 +242,59 @@ def test_a_transaction_that_fails_names_nobody() -> None:
 
     assert book.repositories().name(TOOLS, NOW_MS)
     assert book.repositories().name(TOOLS._replace(name="docs"), NOW_MS)
+
+
+# What changes are told --------------------------------------------------------------------
+
+
+def test_what_goes_to_the_others_leads_there() -> None:
+    """
+    The series of all others has the exemplars of what was added to it, and that is told.
+    """
+    book = Book(Policy(series_max=1))
+    commit(book, pushes("a"))
+    book.journal.take()
+    tally = Tally()
+    for name, event_id in (("b", ID), ("c", ID.replace("1", "2"))):
+        tally.add([(Series(PUSHES.name, (*TOOLS[:2], name, "SSH")), Total(1))], event_id)
+    commit(book, tally, now_ms=NOW_MS + 5)
+    series, repositories = book.journal.take()
+
+    assert {PUSHES.other(): {0: Counted(Exemplar(ID.replace("1", "2"), 1), NOW_MS + 5)}} == series
+    assert {TOOLS._replace(name=name) for name in "bc"} == set(repositories)
+
+
+def test_everything_that_comes_back_is_told() -> None:
+    """
+    Also series that nothing was added to: they are held from now on.
+    """
+    book = Book(Policy(hold=True, retirement=Retirement(DAY_MS)))
+    tally = Tally()
+    tally.add([(PUSH, Total(1)), (REFERENCES, PUSH_REFERENCES.observed(3000))], ID)
+    commit(book, tally)
+    book.update(book.released([PUSH, REFERENCES], NOW_MS))
+    book.journal.take()
+    commit(book, pushes("tools"), now_ms=NOW_MS + DAY_MS)
+
+    assert {
+        PUSH: {0: Counted(Exemplar(ID, 1), NOW_MS + DAY_MS)},
+        REFERENCES: {},
+    } == book.journal.take().series
+
+
+def test_a_change_that_is_not_kept_is_not_told() -> None:
+    """
+    The journal knows what the book has taken over.
+    """
+    book = Book(Policy(hold=True))
+    book.changed([pushes("tools")], {TOOLS: Known(active_ms=NOW_MS)}, NOW_MS)
+    nothing = book.journal.take()
+    commit(book, pushes("tools"))
+    book.journal.take()
+    book.update(book.released([PUSH], NOW_MS))
+    released = book.journal.take()
+    book.update(book.released([PUSH], NOW_MS))
+
+    assert Entries({}, set()) == nothing
+    assert Entries({PUSH: {}}, set()) == released
+    assert Entries({}, set()) == book.journal.take()

@@ -129,9 +129,9 @@ commands:
 
 options:
   --version
-      Tell version and commit.
+      Show version and commit.
   -h, --help
-      Tell this; after a command, tell its options.
+      Show this; after a command, its options.
 
 Example, which needs no AWS account:
 
@@ -187,7 +187,7 @@ The program's own log, on standard error:
 
 Help:
   -h, --help
-      Tell this.
+      Show this.
 
 Every option is also an environment variable, over which the flag wins.
 A SIZE is written 512KiB, 64MiB, 1GiB or 1048576.

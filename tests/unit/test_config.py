@@ -23,13 +23,16 @@ from exporter.config import (
     state_directory,
 )
 from exporter.errors import ConfigError
+from exporter.families import EVENT_LABELS
 from exporter.sources import read_settings
 from exporter.values import (
+    NO_LABELS,
     AllowedBucket,
     BackupUrl,
     LedgerUrl,
     ListenAddress,
     Rebuild,
+    either,
     is_bucket_name,
     read_account_id,
     read_bytes,
@@ -975,4 +978,67 @@ def test_series_retire_after_their_hold() -> None:
         == serve_settings(
             metrics__retire_after="1s", metrics__new_series_hold="0s"
         ).metrics.retire_after
+    )
+
+
+DELIVERY_LABELS = "CODECOMMIT_EXPORTER_METRICS_DELIVERY_LABELS"
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("protocol,account_id", ("account_id", "protocol")),
+        (" action , repository ,", ("repository", "action")),
+        (",".join(reversed(EVENT_LABELS)), EVENT_LABELS),
+        ("none", ()),
+    ],
+)
+def test_labels_of_delivery_times(text: str, labels: tuple[str, ...], tmp_path: Path) -> None:
+    """
+    In any order, which becomes the family's, by flag, variable or file; all if nothing is said.
+    """
+    file = tmp_path / "exporter.yml"
+    listed = "".join(f"\n    - {one}" for one in text.split(",") if one)
+    file.write_text(f"metrics:\n  delivery-labels:{listed}\n")
+    found = [
+        serve_settings(metrics__delivery_labels=text.split(",")),
+        serve_settings({DELIVERY_LABELS: text}),
+        serve_settings(config__file=str(file)),
+    ]
+
+    assert [labels] * 3 == [one.metrics.delivery_labels for one in found]
+    assert EVENT_LABELS == serve_settings().metrics.delivery_labels
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "protocol,le",
+            f'"le" is no label of an event; write {either((*EVENT_LABELS, NO_LABELS))}',
+        ),
+        ("none,action", "has none beside labels; write one or the other"),
+        ("action,protocol,action", '"action" is given twice; write it once'),
+        ("none,none", '"none" is given twice; write it once'),
+    ],
+)
+def test_wrong_labels_of_delivery_times(text: str, said: str) -> None:
+    """
+    What is no label, labels together with none, and the same twice.
+    """
+    assert f"--metrics.delivery-labels: {said}" == complaint(
+        metrics__delivery_labels=text.split(",")
+    )
+    assert f"{DELIVERY_LABELS}: {said}" == complaint({DELIVERY_LABELS: text})
+
+
+def test_births_are_told_where_that_is_asked_for() -> None:
+    """
+    They cost a line for each series, so nobody has them unasked.
+    """
+    asked = serve_settings(metrics__created_timestamps="true")
+
+    assert (False, True) == (
+        serve_settings().metrics.created_timestamps,
+        asked.metrics.created_timestamps,
     )

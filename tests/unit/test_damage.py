@@ -25,16 +25,15 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from prometheus_client import CollectorRegistry
 
 from exporter.cloudtrail import Decoded, decode, decode_record
 from exporter.errors import MalformedLogFile, OversizedLogFile, Permanent, UnreadableMessage
 from exporter.families import OTHER
 from exporter.ledger.memory import MemoryLedger
-from exporter.metrics import View, page
 from exporter.notifications import LogFile
 from exporter.tally import Reading
 from tests.bounds import BOUNDS
+from tests.pages import page_of
 from tests.processes import OPENMETRICS, TEXT, Page
 from tests.records import (
     OWNER,
@@ -257,10 +256,8 @@ class Count:
         """
         See that the pages can be read, show what was counted, and name nothing they must not.
         """
-        view = View(self._ledger.series, self._ledger.known)
         for accept in (TEXT, OPENMETRICS):
-            body, content_type = page(CollectorRegistry(), view, accept)
-            shown = Page(body.decode(), content_type)
+            shown = page_of(self._ledger, accept)
 
             assert self._events == shown.value("codecommit_events_total")
             assert self._kms_requests == shown.value("codecommit_kms_requests_total")

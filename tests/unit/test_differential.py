@@ -12,8 +12,9 @@ from exporter.ledger.book import Policy
 from exporter.ledger.sqlite import SqliteLedger
 from tests import oracle
 from tests.actions import ACTIONS
-from tests.counting import NOW, ledger_of, page_of, reading
+from tests.counting import NOW, ledger_of, reading
 from tests.history import History
+from tests.pages import page_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

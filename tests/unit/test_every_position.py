@@ -22,13 +22,11 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from exporter.families import Series, Total
 from exporter.logs import LOG
-from exporter.metrics import View, page
 from tests import oracle, records
-from tests.processes import Page
+from tests.pages import page_that_shows
 from tests.world import SHARED_MEMORY, Event, Stored, Way, World
 
 STRIDE = 1 if os.environ.get("REQUIRE_ALL") else 3
@@ -113,11 +111,9 @@ def test_the_history_is_counted_as_the_contract_says(history: World) -> None:
     """
     What the other tests compare with is right.
     """
-    body, content_type = page(
-        CollectorRegistry(), View(history.process.series, history.process.known), ""
-    )
+    shown = page_that_shows(history.process.series, history.process.known)
 
-    assert oracle.count(TEXTS.values()) == Page(body.decode(), content_type).totals()
+    assert oracle.count(TEXTS.values()) == shown.totals()
     assert {Event.STOP: 1} == {met: times for met, times in history.met.items() if times}
 
 

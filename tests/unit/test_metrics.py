@@ -26,9 +26,9 @@ from exporter.families import (
     Total,
 )
 from exporter.knowledge import Known
-from exporter.metrics import Holds, LedgerCollector, SeriesStates, View, held, page
-from exporter.retirement import Retirement
+from exporter.metrics import Page as LivePage, SeriesStates, View
 from exporter.telemetry import Telemetry
+from tests.pages import page_that_shows
 from tests.processes import OPENMETRICS, TEXT, Page
 
 
@@ -175,9 +175,9 @@ def series(*, released: bool = True) -> SeriesStates:
     }
 
 
-def text_of(states: SeriesStates, own: CollectorRegistry | None = None) -> str:
-    body, _ = page(own or CollectorRegistry(), View(states, {}), TEXT)
-    return body.decode()
+def text_of(states: SeriesStates, own: CollectorRegistry | None = None, accept: str = TEXT) -> str:
+    page = LivePage(own or CollectorRegistry(), View(states, {}))
+    return page.answer(accept, now_ms=0).body.decode()
 
 
 def with_samples(samples: dict[str, str]) -> str:
@@ -216,12 +216,10 @@ def test_the_openmetrics_page(own: CollectorRegistry) -> None:
     """
     The same samples under OpenMetrics' own rules, as prometheus_client's parser reads them.
     """
-    body, content_type = page(own, View(series(), {}), OPENMETRICS)
-    text = body.decode()
+    text = text_of(series(), own, OPENMETRICS)
     families = {family.name: family for family in parse(text)}
     plain = Page(text_of(series(), own), TEXT)
 
-    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     assert text.endswith("\n# EOF\n")
     assert {family.name.removesuffix("_total") for family in FAMILIES} | {"ours"} == set(families)
     assert {
@@ -240,8 +238,8 @@ def test_everything_there_is_makes_one_valid_page() -> None:
     """
     The ledger's families and all of the exporter's own are one OpenMetrics page.
     """
-    body, _ = page(Telemetry().registry, View(series(), {}), OPENMETRICS)
-    names = [family.name for family in parse(body.decode())]
+    text = text_of(series(), Telemetry().registry, OPENMETRICS)
+    names = [family.name for family in parse(text)]
 
     assert sorted(set(names)) == sorted(names)
     assert {"codecommit_events", "codecommit_exporter_messages"} <= set(names)
@@ -255,17 +253,21 @@ def test_everything_there_is_makes_one_valid_page() -> None:
         (TEXT, "text/plain; version=0.0.4; charset=utf-8"),
         ("text/html,*/*;q=0.8", "text/plain; version=0.0.4; charset=utf-8"),
         ("", "text/plain; version=0.0.4; charset=utf-8"),
+        (
+            "application/openmetrics-text; version=2.0.0",
+            "application/openmetrics-text; version=1.0.0",
+        ),
         ("application/openmetrics-text; version=nonsense, ;;=,", "text/plain; version=0.0.4"),
     ],
-    ids=["openmetrics", "prometheus", "text", "browser", "nothing", "nonsense"],
+    ids=["openmetrics", "prometheus", "text", "browser", "nothing", "later", "nonsense"],
 )
 def test_the_format_is_what_was_asked_for(accept: str, content_type: str) -> None:
     """
     OpenMetrics for those who accept it, the plain text format for everyone else.
     """
-    _, answered = page(CollectorRegistry(), View({}, {}), accept)
+    answer = LivePage(CollectorRegistry(), View({}, {})).answer(accept, now_ms=0)
 
-    assert answered.startswith(content_type)
+    assert answer.content_type.startswith(content_type)
 
 
 def test_a_held_series_is_0_in_all_its_parts() -> None:
@@ -313,7 +315,6 @@ def test_a_released_series_shows_its_value_beside_a_held_one() -> None:
 
     assert 3 == mixed.value("codecommit_events_total", repository="tools")
     assert 0 == mixed.value("codecommit_events_total", repository="web")
-    assert [other] == held(states)
 
 
 KNOWN = {
@@ -327,8 +328,7 @@ def test_a_repository_is_shown_with_its_id() -> None:
     """
     Names and ids are joined where both are known, and labels may name the repository.
     """
-    body, _ = page(CollectorRegistry(), View({}, KNOWN), TEXT)
-    (sample,) = Page(body.decode(), TEXT).families[REPOSITORY_INFO.name].samples
+    (sample,) = page_that_shows({}, KNOWN).families[REPOSITORY_INFO.name].samples
 
     assert 1 == sample.value
     assert (*REPOSITORY, "0a1b") == tuple(sample.labels[one] for one in REPOSITORY_INFO.labels)
@@ -342,42 +342,6 @@ def test_a_held_series_that_came_back_shows_what_it_showed() -> None:
     shown = Page(text_of({back: SeriesState(Total(9), 0, None, Total(7))}), TEXT)
 
     assert 7 == shown.value("codecommit_pushes_total")
-
-
-def test_series_of_retired_repositories_leave_the_view() -> None:
-    """
-    Retired repositories are gone with their series and ids; everything is there without retirement.
-    """
-    hour_ms = 3600 * 1000
-    view = View(series(), KNOWN)
-    now_ms = 1_790_000_120_000 + hour_ms
-    anonymous = Series(EVENTS.name, (*PULL[:2], "", *PULL[3:]))
-    states = {**series(), anonymous: SeriesState(Total(1), 0, 0, Total(0))}
-
-    assert view is view.without_retired(Retirement(), now_ms)
-    assert {anonymous} == set(
-        View(states, KNOWN).without_retired(Retirement(hour_ms), now_ms).series
-    )
-    assert [] == list(view.without_retired(Retirement(hour_ms), now_ms).repository_ids())
-    assert view == view.without_retired(Retirement(2 * now_ms), now_ms)
-
-
-def test_nothing_is_held_once_all_are_released() -> None:
-    """
-    Only series whose hold has no end yet are held.
-    """
-    assert [] == held(series())
-    assert list(TOTALS) == held(series(released=False))
-
-
-def test_the_collector_describes_every_family() -> None:
-    """
-    A second registration is noticed, since the families are named without being asked for.
-    """
-    registry = CollectorRegistry()
-    registry.register(LedgerCollector(View({}, {})))
-    with pytest.raises(ValueError, match="Duplicated"):
-        registry.register(LedgerCollector(View({}, {})))
 
 
 def test_a_label_value_is_escaped() -> None:
@@ -399,49 +363,3 @@ def test_a_family_keeps_to_the_conventions(family: Family) -> None:
     assert (family.kind is Kind.COUNTER) == family.name.endswith("_total")
     assert family.help.endswith(".")
     assert not {"user", "user_name", "arn", "ip", "branch", "path"} & set(family.labels)
-
-
-def test_a_hold_begins_when_a_series_is_first_shown() -> None:
-    """
-    Showing it again does not prolong it; it is due once it has lasted long enough.
-    """
-    one, two, *_ = TOTALS
-    holds = Holds(120)
-    holds.show([one], now=1000)
-    holds.show([one, two], now=1060)
-
-    assert [] == list(holds.due(1119.9))
-    assert [one] == list(holds.due(1120))
-    assert [one, two] == list(holds.due(1180))
-
-
-def test_a_series_that_was_never_shown_is_never_due() -> None:
-    """
-    Without a scrape there is no end.
-    """
-    assert [] == list(Holds(0).due(1e12))
-
-
-def test_what_could_not_be_released_stays_due() -> None:
-    """
-    Asking for what is due forgets nothing; only a release does, for good.
-    """
-    one, two, *_ = TOTALS
-    holds = Holds(10)
-    holds.show([one, two], now=0)
-    first = list(holds.due(10))
-    again = list(holds.due(11))
-    holds.forget([one, one])
-
-    assert [one, two] == first == again
-    assert [two] == list(holds.due(12))
-
-
-def test_forgetting_what_is_unknown_does_nothing() -> None:
-    """
-    A series may be released that no scrape of this process has shown.
-    """
-    holds = Holds(10)
-    holds.forget(list(TOTALS))
-
-    assert [] == list(holds.due(100))

@@ -8,9 +8,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docs.reference import main, metric_table, option_table, renewed, stale, table, tables
+from docs.reference import (
+    ORDINARY,
+    cardinality_table,
+    main,
+    metric_table,
+    option_table,
+    renewed,
+    samples,
+    stale,
+    table,
+    tables,
+)
 from exporter.config import DemoSettings, ScanSettings, options
-from exporter.families import Family, Kind
+from exporter.families import FAMILIES, Family, Kind, Series
+from exporter.lines import Lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,3 +132,24 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         f"README.md: the table '{name}' is stale; make docs writes it" for name in tables()
     ] == (complaints)
     assert (0, 0, "") == (written, after, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_the_samples_of_a_label_set_are_those_of_the_page(family: Family) -> None:
+    """
+    What Prometheus keeps of a series is as many lines as the page has of it.
+    """
+    one = Series(family.name, ("x",) * len(family.labels))
+
+    assert Lines(family).write(one.labels, family.zero()).count("\n") == samples(family)
+
+
+def test_the_cardinality_of_every_family_is_told() -> None:
+    """
+    None is left out, and the last line is the sum of the others.
+    """
+    *lines, last = [line.split("|")[4].strip() for line in cardinality_table().splitlines()[2:]]
+    series = [int(number.replace(",", "")) for number in (*lines, last)]
+
+    assert list(FAMILIES) == list(ORDINARY)
+    assert sum(series[:-1]) == series[-1]

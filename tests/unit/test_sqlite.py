@@ -5,29 +5,35 @@ What the SQLite ledger keeps over time, and what happens when it cannot.
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from exporter import families
 from exporter.codecommit import event
 from exporter.errors import ConfigError, LedgerLost, LedgerUnavailable
 from exporter.families import EVENT_DELIVERY, EVENTS, FAMILY, Series
 from exporter.ledger import place, sqlite
-from exporter.ledger.book import Policy
+from exporter.ledger.book import COUNTED_STEP_MS, Policy
 from exporter.ledger.place import Place
 from exporter.ledger.schema import FORMAT
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.ledger.tables import DAY_MS, PERIOD_MS, Replay, keep_replay, log_file_hash
+from exporter.metrics import Page
 from exporter.notifications import LogFile
 from exporter.retirement import Retirement
 from exporter.tally import Reading, tally as honest_tally
 from tests.fakes import Clock
+from tests.pages import page_of
+from tests.processes import OPENMETRICS
 from tests.readings import BIRTH, DAY, at, events_total, reading
 from tests.records import api_call, push, record
 
@@ -1126,3 +1132,85 @@ def test_every_family_of_the_page_can_be_kept() -> None:
     The ledger finds each declared family by its name.
     """
     assert families.FAMILIES == tuple(FAMILY.values())
+
+
+# What the page is told --------------------------------------------------------------------
+
+
+def times_told(ledger: SqliteLedger) -> list[int]:
+    """
+    The times of the exemplars that are news, in milliseconds since 1970.
+    """
+    news = ledger.journal.take().series.values()
+    return sorted({told.counted_ms for buckets in news for told in buckets.values()})
+
+
+async def test_the_times_of_commits_rise_whatever_the_clock_does(
+    open_ledger: OpenLedger, clock: Clock
+) -> None:
+    """
+    It may stand still or go back, also while nobody has the ledger open.
+
+    Where it was far ahead no times are told until it is there again.
+    """
+    ledger = await open_ledger()
+    times = []
+    for step in (0, 0, 60, -50, 0, 0.001, 7200):
+        clock.seconds += step
+        await ledger.commit(reading(at(BIRTH)))
+        times += times_told(ledger)
+    await ledger.close()
+    clock.seconds -= 59
+    ledger = await open_ledger()
+    await ledger.commit(reading(at(BIRTH)))
+    times += times_told(ledger)
+    clock.seconds -= 2
+    await ledger.commit(reading(at(BIRTH)))
+
+    assert [] == times_told(ledger)
+    assert 8 == len(times)
+    assert all(before + COUNTED_STEP_MS <= after for before, after in pairwise(times))
+    assert [0, 2, 60_000, 60_002, 60_004, 60_006] == [one - times[0] for one in times[:6]]
+    assert round((BIRTH + 7210.001) * 1000) == times[6] == times[7] - 2
+
+
+async def test_a_time_that_may_have_been_told_is_not_told_again(open_ledger: OpenLedger) -> None:
+    """
+    A commit of unknown outcome was kept with its time.
+    """
+    ledger = await open_ledger()
+    await ledger.commit(reading(at(BIRTH)))
+    (first,) = times_told(ledger)
+    honest = ledger._db
+    ledger._db = Liar(honest)  # type: ignore[assignment]
+    with pytest.raises(LedgerUnavailable):
+        await ledger.commit(reading(at(BIRTH)))
+    ledger._db = honest
+    await ledger.commit(reading(at(BIRTH)))
+
+    assert [first + 2 * COUNTED_STEP_MS] == times_told(ledger)
+
+
+async def test_the_page_is_right_after_a_doubt(open_ledger: OpenLedger) -> None:
+    """
+    It has what the ledger read again, however that came there, and the exemplars known.
+    """
+    ledger = await open_ledger()
+    page = Page(CollectorRegistry(), ledger)
+    seen, unseen = at(BIRTH, "web"), at(BIRTH, "ops")
+    await ledger.commit(reading(seen))
+    page.answer(OPENMETRICS, now_ms=0)
+    await ledger.commit(reading(unseen))
+    honest = ledger._db
+    ledger._db = Liar(honest)  # type: ignore[assignment]
+    with pytest.raises(LedgerUnavailable):
+        await ledger.commit(reading(at(BIRTH, "docs")))
+    ledger._db = honest
+    await ledger.commit(reading(at(BIRTH)))
+    after = page.answer(OPENMETRICS, now_ms=0).body.decode()
+    without_exemplars = [line.partition(" # {")[0] for line in after.splitlines()]
+    anew = page_of(ledger, OPENMETRICS).text
+
+    assert sorted(anew.splitlines()) == sorted(without_exemplars)
+    assert {"docs", "ops", "tools", "web"} == set(re.findall('repository="(.*?)"', after))
+    assert {seen["eventID"], unseen["eventID"]} <= set(re.findall('event_id="(.*?)"', after))

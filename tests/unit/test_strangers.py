@@ -22,8 +22,9 @@ from exporter.tally import Reading
 from tests import records
 from tests.actions import ACTIONS, Subject, refused, succeeded
 from tests.bounds import BOUNDS
-from tests.counting import NOW, ledger_of, page_of
+from tests.counting import NOW, ledger_of
 from tests.history import History
+from tests.pages import page_of
 from tests.processes import OPENMETRICS, TEXT
 from tests.records import OWNER, Record, record
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -26,7 +27,10 @@ from exporter.families import (
     PUSH_REFERENCES,
     PUSHES,
     REFERENCE_UPDATES,
+    Exemplar,
     Family,
+    Kind,
+    Series,
     Total,
 )
 from exporter.kms import is_kms_request, kms_request
@@ -865,3 +869,96 @@ def test_the_order_within_a_file_does_not_matter(
     other: Sequence[Record] = shuffled.draw(st.permutations(records))
 
     assert tallied(*records).totals == tallied(*other).totals
+
+
+# Exemplars --------------------------------------------------------------------------------
+
+
+def test_each_series_is_led_to_the_last_of_its_events() -> None:
+    """
+    To one for each bucket, with what it added; a gauge leads nowhere.
+    """
+    first, second, third = (
+        push("tools", *refs, eventTime=at(seconds), eventID=str(UUID(int=number)).upper())
+        for number, refs, seconds in (
+            (10, ("refs/heads/a",), -30),
+            (11, ("refs/heads/a", "refs/heads/b"), -90),
+            (12, ("refs/heads/a",), -45),
+        )
+    )
+    found = tallied(first, second, third, first)
+    ids = {number: str(UUID(int=number)) for number in (10, 11, 12)}
+    where = (*REPO, "GitPush", "HTTP", "true")
+
+    assert {series for series in found.totals if FAMILY[series.family].kind is not Kind.GAUGE} == (
+        set(found.exemplars)
+    )
+    assert {0: Exemplar(ids[12], 1)} == found.exemplars[Series(EVENTS.name, where)]
+    assert {0: Exemplar(ids[12], 45_000), 1: Exemplar(ids[11], 90_000)} == found.exemplars[
+        Series(EVENT_DELIVERY.name, where)
+    ]
+    assert {0: Exemplar(ids[12], 1000), 1: Exemplar(ids[11], 2000)} == found.exemplars[
+        Series(PUSH_REFERENCES.name, (*REPO, "HTTP"))
+    ]
+
+
+@pytest.mark.parametrize(
+    "event_id", [None, "", 7, "EXAMPLE8-9621-4d00-b913-beca2EXAMPLE", '"} 1\nup 0', "1b4e28ba"]
+)
+def test_what_is_no_uuid_leads_nowhere(event_id: object) -> None:
+    """
+    Neither does it take away what has been found before.
+    """
+    nothing = tallied(git("GitPull", "tools", moved=True, eventID=event_id))
+    known = git("GitPull", "tools", moved=True, eventTime=at(-30))
+    after = tallied(known, git("GitPull", "tools", moved=True, eventTime=at(), eventID=event_id))
+    where = Series(EVENTS.name, (*REPO, "GitPull", "HTTP", "true"))
+
+    assert nothing.totals
+    assert {} == nothing.exemplars
+    assert (2, {0: Exemplar(known["eventID"], 1)}) == (
+        after.totals[where].amount,
+        after.exemplars[where],
+    )
+
+
+def test_a_kms_request_leads_to_its_record() -> None:
+    """
+    As an event does; one that is not counted leads nowhere.
+    """
+    once = asked_kms("0a1b")
+    memory = new_memory()
+    found = tallied(once, once, asked_kms("0a1b", action="Encrypt", eventID="none"), memory=memory)
+    again = tallied(once, memory=memory)
+
+    assert {
+        Series(KMS_REQUESTS.name, (*NOWHERE, "Decrypt", "")): {0: Exemplar(once["eventID"], 1)}
+    } == found.exemplars
+    assert {} == again.exemplars
+
+
+@quickly
+@given(some_records)
+def test_an_exemplar_is_of_a_bucket_that_holds_it(records: list[Record]) -> None:
+    """
+    Its amount is one that the bucket has counted, and its record one of those that were.
+    """
+    found = tallied(*records)
+    ids = {one["eventID"] for one in records}
+    told = [
+        (series, bucket, exemplar)
+        for series, buckets in found.exemplars.items()
+        for bucket, exemplar in buckets.items()
+    ]
+
+    assert [] == [
+        (series, exemplar)
+        for series, bucket, exemplar in told
+        if FAMILY[series.family].kind is Kind.HISTOGRAM
+        and not (
+            found.totals[series].buckets[bucket]
+            and FAMILY[series.family].observed(exemplar.amount).buckets[bucket]
+        )
+    ]
+    assert {1} >= {one.amount for series, _, one in told if not FAMILY[series.family].buckets}
+    assert ids >= {exemplar.event_id for *_, exemplar in told}

@@ -801,3 +801,47 @@ def test_a_counted_file_is_said_when_debugging_only(
     telemetry.log_file_counted(reading(), Source.QUEUE, tally())
 
     assert [(logging.DEBUG, FILE)] == [(line.levelno, fields(line)["log_file"]) for line in lines]
+
+
+def test_scrapes_that_come_too_seldom_are_told_once(
+    telemetry: Telemetry, clock: Clock, lines: list[logging.LogRecord]
+) -> None:
+    """
+    With the gap and the hold, and what to do; never again, however long after.
+    """
+    for gap in (61.25, 90, 3600):
+        telemetry.scrapes_too_seldom(gap, 120)
+        clock.seconds += 10 * QUIET_SECONDS
+    (line,) = lines
+
+    assert logging.WARNING == line.levelno
+    assert (61.2, 120) == (fields(line)["seconds"], fields(line)["hold_seconds"])
+    assert "--metrics.new-series-hold" in str(fields(line)["hint"])
+
+
+def test_the_hold_stands_beside_the_gap(telemetry: Telemetry) -> None:
+    """
+    The hold as it was set, the gap as it is at each scrape.
+    """
+    longest = [0.0]
+    telemetry.scrapes_watched(120, lambda: longest[0])
+    before = told(telemetry, "scrape_gap_seconds")
+    longest[0] = 61
+
+    assert 120 == told(telemetry, "new_series_hold_seconds")
+    assert (0, 61) == (before, told(telemetry, "scrape_gap_seconds"))
+
+
+@pytest.mark.parametrize("source", Source)
+def test_events_are_counted_by_their_source(telemetry: Telemetry, source: Source) -> None:
+    """
+    Each source is there at 0 from the start, so that old events can be told from new ones.
+    """
+    page = generate_latest(telemetry.registry).decode()
+    name = "codecommit_exporter_events_counted_total"
+    telemetry.log_file_counted(reading(), source, tally(event(records.push("tools"))))
+
+    assert f'{name}{{source="{source}"}} 0.0\n' in page
+    assert {one: float(one is source) for one in Source} == {
+        one: told(telemetry, "events_counted_total", source=one) for one in Source
+    }

@@ -5,6 +5,8 @@ What the HTTP endpoints answer, and when a scrape starts a hold.
 from __future__ import annotations
 
 import asyncio
+import gzip
+import re
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -14,9 +16,11 @@ from prometheus_client.registry import Collector
 
 from exporter import web
 from exporter.codecommit import event
+from exporter.families import FAMILIES
+from exporter.holds import Holds
 from exporter.ledger.book import Policy
 from exporter.ledger.memory import MemoryLedger
-from exporter.metrics import Holds
+from exporter.metrics import Page as LivePage
 from exporter.notifications import LogFile
 from exporter.retirement import Retirement
 from exporter.tally import Reading
@@ -49,15 +53,10 @@ class Site:
         self.holds = Holds(HOLD_SECONDS)
         retirement = Retirement(round(RETIRE_SECONDS * 1000))
         self.ledger = MemoryLedger(Policy(hold=True, retirement=retirement), now=self.clock)
-        self.registry = Telemetry().registry
-        self.web = Web(
-            self.registry,
-            self.health,
-            self.holds,
-            retirement=retirement,
-            now=self.clock,
-            clock=self.clock,
-        )
+        self.telemetry = Telemetry(now=self.clock)
+        self.registry = self.telemetry.registry
+        self.page = LivePage(self.registry, self.ledger, retirement=retirement)
+        self.web = Web(self.health, self.holds, self.telemetry, now=self.clock, clock=self.clock)
         self.addresses: list[str] = []
         self._session = session
 
@@ -81,7 +80,7 @@ class Site:
         Let the endpoints have the ledger, with one push in it.
         """
         self.ledger.count(pushed("tools"))
-        self.web.ledger = self.ledger
+        self.web.page = self.page
 
     def due_after(self, seconds: float) -> int:
         """
@@ -154,7 +153,7 @@ async def test_a_look_by_hand_starts_no_hold_beside_prometheus(site: Site) -> No
     """
     Once Prometheus scrapes, only what it was shown counts as shown.
     """
-    site.web.ledger = site.ledger
+    site.web.page = site.page
     await site.scrape(**{SCRAPE_HEADER: "10"})
     site.open_ledger()
     await site.scrape()
@@ -194,8 +193,8 @@ class HangUp(Collector):
         assert runner is not None
         assert runner.server is not None
         for connection in runner.server.connections:
-            assert connection.transport is not None
-            connection.transport.close()
+            if connection.transport is not None:  # the client asks twice
+                connection.transport.close()
         return []
 
 
@@ -214,6 +213,29 @@ async def test_an_answer_that_was_not_written_starts_no_hold(site: Site) -> None
 
     assert 0 == unseen
     assert 0 < site.due_after(HOLD_SECONDS)
+
+
+async def test_who_stops_reading_is_left(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The connection ends, and nothing counts as shown.
+    """
+    monkeypatch.setattr(web, "SEND_SECONDS", 0.2)
+    site.open_ledger()
+    for number in range(3000):
+        site.ledger.count(pushed(f"service-{number}"))
+    host, port = site.addresses[0].removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(f"GET /metrics HTTP/1.1\r\nHost: x\r\n{SCRAPE_HEADER}: 10\r\n\r\n".encode())
+    runner = site.web._runner
+    assert runner is not None
+    assert runner.server is not None
+    for connected in (True, False):
+        while bool(runner.server.connections) is not connected:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+    writer.close()
+
+    assert not reader.at_eof()
+    assert 0 == site.due_after(HOLD_SECONDS)
 
 
 async def test_a_refused_scrape_starts_no_hold(site: Site) -> None:
@@ -335,7 +357,7 @@ async def test_several_addresses(site: Site) -> None:
     """
     Each address that is asked for is listened on, and told as a URL.
     """
-    other = Web(Telemetry().registry, site.health, site.holds)
+    other = Web(site.health, site.holds, Telemetry())
     addresses = await other.start([("127.0.0.1", 0), ("127.0.0.1", 0)])
     async with aiohttp.ClientSession() as session:
         statuses = [(await session.get(f"{url}/-/healthy")).status for url in addresses]
@@ -349,7 +371,7 @@ async def test_an_address_that_is_taken(site: Site) -> None:
     Listening where something else listens already fails, and can be tidied up.
     """
     port = int(site.addresses[0].rpartition(":")[2])
-    other = Web(Telemetry().registry, site.health, site.holds)
+    other = Web(site.health, site.holds, Telemetry())
     with pytest.raises(OSError, match="address already in use"):
         await other.start([("127.0.0.1", port)])
     await other.stop()
@@ -394,4 +416,169 @@ async def test_stopping_what_never_started() -> None:
     """
     Endpoints that were never up may be stopped.
     """
-    await Web(Telemetry().registry, Health(), Holds(0)).stop()
+    await Web(Health(), Holds(0), Telemetry()).stop()
+
+
+# Compressed pages, parts of pages, and how often somebody scrapes --------------------------
+
+LEDGER_SAMPLES = [
+    f"{family.name}{ending}" for family in FAMILIES for ending in ("", "_bucket", "_count", "_sum")
+]
+
+
+async def raw(site: Site, query: str = "", **headers: str) -> tuple[bytes, str]:
+    """
+    A page as it is sent, and how it is encoded; nothing is asked for but by these headers.
+    """
+    async with (
+        aiohttp.ClientSession(
+            auto_decompress=False, skip_auto_headers=["Accept-Encoding"]
+        ) as session,
+        session.get(f"{site.addresses[0]}/metrics{query}", headers=headers) as answer,
+    ):
+        assert 200 == answer.status
+        return await answer.read(), answer.headers.get("Content-Encoding", "")
+
+
+@pytest.mark.parametrize("accept", [TEXT, OPENMETRICS])
+async def test_a_page_is_compressed_for_those_who_take_it(site: Site, accept: str) -> None:
+    """
+    The same page, and smaller; as it is for those who do not say that they take it.
+    """
+    site.open_ledger()
+    query = "?" + "&".join(f"name[]={name}" for name in LEDGER_SAMPLES)
+    plain = await raw(site, query, Accept=accept)
+    other = await raw(site, query, **{"Accept": accept, "Accept-Encoding": "br, identity"})
+    packed, encoding = await raw(
+        site, query, **{"Accept": accept, "Accept-Encoding": "deflate, GZIP;q=1"}
+    )
+
+    assert ("", plain) == (plain[1], other)
+    assert ("gzip", plain[0]) == (encoding, gzip.decompress(packed))
+    assert len(packed) < len(plain[0]) / 2
+
+
+async def test_only_the_samples_that_are_asked_for(site: Site) -> None:
+    """
+    By name, as the client library has it, the ledger's and the exporter's own.
+    """
+    site.open_ledger()
+    wanted = ["codecommit_pushes_total", "codecommit_exporter_new_series_hold_seconds"]
+    body, _ = await raw(site, "?" + "&".join(f"name[]={name}" for name in [*wanted, "nobodys"]))
+    found = Page(body.decode(), TEXT).families
+
+    assert {one.removesuffix("_total") for one in wanted} == set(found)
+    assert [HOLD_SECONDS] == [sample.value for sample in found[wanted[1]].samples]
+
+
+async def test_a_hold_starts_only_for_what_a_part_shows(site: Site) -> None:
+    """
+    Whoever asks for some samples has not seen the others at 0; part of a histogram is it all.
+    """
+    site.open_ledger()
+    query = "?name[]=codecommit_pushes_total&name[]=codecommit_push_references_sum"
+    await raw(site, query, **{SCRAPE_HEADER: "10"})
+    site.clock.seconds += HOLD_SECONDS
+
+    assert ["codecommit_push_references", "codecommit_pushes_total"] == sorted(
+        one.family for one in site.holds.due(site.clock())
+    )
+
+
+@pytest.mark.parametrize(
+    ("accepted", "compressed"),
+    [
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("gzip;q=1.0, identity;q=0", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("deflate, br", False),
+        ("", False),
+    ],
+)
+async def test_only_who_takes_gzip_gets_it(site: Site, accepted: str, compressed: bool) -> None:
+    """
+    A weight of 0 declines.
+    """
+    site.open_ledger()
+    body, encoding = await raw(site, **{"Accept-Encoding": accepted})
+
+    assert ("gzip" if compressed else "") == encoding
+    assert compressed is body.startswith(b"\x1f\x8b")
+
+
+async def test_a_part_may_be_of_the_process(site: Site) -> None:
+    """
+    What the library itself tells can be asked for by name, as in the library.
+    """
+    site.open_ledger()
+    body, _ = await raw(site, "?name[]=python_info&name[]=process_open_fds")
+
+    assert [b"process_open_fds", b"python_info"] == sorted(
+        re.split(rb"[ {]", line)[0] for line in body.splitlines() if not line.startswith(b"#")
+    )
+
+
+GAP = "codecommit_exporter_scrape_gap_seconds"
+SELDOM = "Two scrapes are too far apart"
+
+
+async def gaps(site: Site, *seconds: float, **headers: str) -> list[float]:
+    """
+    The longest gap that each of some scrapes shows, so much later one after the other.
+    """
+    shown = []
+    for later in seconds:
+        site.clock.seconds += later
+        shown.append((await site.scrape(**headers)).value(GAP))
+    return shown
+
+
+async def test_the_longest_gap_is_on_the_page(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    From the scrape on that comes late; the hold is beside it. It is said once.
+    """
+    site.open_ledger()
+    half = HOLD_SECONDS / 2
+    marked = {SCRAPE_HEADER: "10"}
+    in_time = await gaps(site, 0, half, half - 1, **marked)
+    said_in_time = caplog.text.count(SELDOM)
+    late = await gaps(site, half + 1, half, half + 2, **marked)
+
+    assert [0, half, half] == in_time
+    assert [half + 1, half + 1, half + 2] == late
+    assert (0, 1) == (said_in_time, caplog.text.count(SELDOM))
+
+
+async def test_nothing_is_said_of_those_who_look_by_hand(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    They come when they like, and beside Prometheus they have no gaps either.
+    """
+    site.open_ledger()
+    by_hand = await gaps(site, 0, HOLD_SECONDS)
+    await gaps(site, 0, **{SCRAPE_HEADER: "10"})
+    beside = await gaps(site, 601, 601)
+
+    assert [0, HOLD_SECONDS] == by_hand
+    assert [0, 0] == beside
+    assert SELDOM not in caplog.text
+
+
+async def test_two_that_scrape_in_turn_are_told_apart(site: Site) -> None:
+    """
+    Each has gaps of its own, and the longest is shown.
+    """
+    site.open_ledger()
+    await gaps(site, 0)
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    ) as session:
+        site.clock.seconds += 3
+        async with session.get(f"{site.addresses[0]}/metrics") as answer:
+            second = Page(await answer.text(), answer.headers["Content-Type"]).value(GAP)
+    (first,) = await gaps(site, 3)
+
+    assert (0, 6) == (second, first)
