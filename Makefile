@@ -16,7 +16,7 @@ help:
 	@echo "make bench  print what decoding and the page cost, beside the least and beside the library"
 	@echo "make bench-growth   the same for a page of 400,000 lines"
 	@echo "make soak   run the demo for half an hour, print how its memory grows and whether it counts right"
-	@echo "make docs   write the generated tables again"
+	@echo "make docs   write the generated tables and dashboards, and draw the pictures of changed ones (needs Prometheus)"
 
 # The lock file names every package the program and its tests use, with its hashes. uv itself
 # is fetched once, at a fixed version, by the pip that comes with Python, and the build backend
@@ -50,6 +50,7 @@ check: $(VENV)/.synced
 	@$(RUN) -m mypy
 	@PYTHONPATH=. $(VENV)/bin/lint-imports
 	@$(RUN) docs/reference.py --check
+	@$(RUN) -m grafana.source.write --check
 
 bench: $(VENV)/.synced
 	@$(RUN) tests/bench/decode.py
@@ -64,6 +65,8 @@ soak: $(VENV)/.synced
 
 docs: $(VENV)/.synced
 	@$(RUN) docs/reference.py
+	@$(RUN) -m grafana.source.write
+	@$(RUN) -m docs.pictures
 
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -927,6 +927,22 @@ WRITES: dict[str, Callable[[Scene], Record]] = {
         "destinationCommitSpecifier": "main",
     },
     "UpdateDefaultBranch": lambda _: {"defaultBranchName": "main"},
+    "PutRepositoryTriggers": lambda scene: {
+        "triggers": [
+            {
+                "name": "build",
+                "destinationArn": f"arn:aws:sns:{scene.place.region}:{scene.place.account}:builds",
+                "branches": [],
+                "events": ["all"],
+            }
+        ]
+    },
+    "AssociateApprovalRuleTemplateWithRepository": lambda _: {
+        "approvalRuleTemplateName": "two-approvals"
+    },
+    "UpdateRepositoryEncryptionKey": lambda scene: {
+        "kmsKeyId": f"arn:aws:kms:{scene.place.region}:{scene.place.account}:alias/repositories"
+    },
 }
 
 ACCOUNT_LEVEL: tuple[tuple[str, Record | None], ...] = (
