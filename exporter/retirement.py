@@ -7,7 +7,8 @@ Rules:
    repository need not wait as long: nothing more is going to happen there.
 2. None leaves before it has shown its value for as long: what Prometheus has not seen must
    not be hidden from it.
-3. A series that comes back first shows what it showed when it left; see ``ledger.book``.
+3. What left by a clock that was ahead is back once the clock is.
+4. A series that comes back first shows what it showed when it left; see ``ledger.book``.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Retired:
         self._looked_ms = 0
 
     def __contains__(self, one: Series) -> bool:
-        return one in self._gone.get(_repository(one), ())
+        return one in self._gone.get(repository_in(one), ())
 
     def has(self, repository: Repository) -> bool:
         """
@@ -78,7 +79,7 @@ class Retired:
         Take note that a series is on the page.
         """
         if self._retirement.after_ms:
-            repository = _repository(one)
+            repository = repository_in(one)
             self._on_page[repository].add(one)
             self._gone.get(repository, set()).discard(one)
 
@@ -122,5 +123,8 @@ class Retired:
                     yield repository, leaving
 
 
-def _repository(series: Series) -> Repository:
+def repository_in(series: Series) -> Repository:
+    """
+    The repository that a series' labels name; its name may be empty.
+    """
     return Repository(*series.labels[:3])

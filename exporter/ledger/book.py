@@ -21,7 +21,7 @@ from exporter.codecommit import Repository
 from exporter.families import FAMILY, Exemplar, Kind, Series, SeriesState
 from exporter.journal import Journal
 from exporter.knowledge import Known, Repositories
-from exporter.retirement import NEVER, Retirement
+from exporter.retirement import NEVER, Retirement, repository_in
 from exporter.tally import Tally
 
 COUNTED_STEP_MS = 2
@@ -163,7 +163,7 @@ class Book:
             self._held(
                 one
                 for one, state in self.series.items()
-                if (known := self.known.get(_repository(one)))
+                if (known := self.known.get(repository_in(one)))
                 and before.hides(state, known, now_ms)
                 and not after.hides(state, known, now_ms)
             )
@@ -191,7 +191,7 @@ class Book:
         return self._held(
             one
             for one, state in self.series.items()
-            if (repository := _repository(one)) in back
+            if (repository := repository_in(one)) in back
             and retirement.hides(state, back[repository], now_ms)
         )
 
@@ -216,10 +216,6 @@ class Book:
         zero = FAMILY[series.family].zero()
         holds = self._policy.hold and _is_counter(series)
         return SeriesState(zero, now_ms, None if holds else now_ms, zero)
-
-
-def _repository(series: Series) -> Repository:
-    return Repository(*series.labels[:3])
 
 
 def _is_counter(series: Series) -> bool:

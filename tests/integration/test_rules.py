@@ -19,7 +19,7 @@ import yaml
 from exporter import telemetry
 from exporter.config import ServeSettings, options
 from exporter.families import FAMILIES, Kind
-from exporter.telemetry import METRICS
+from tests.declared import FROM_PROMETHEUS, samples
 from tests.processes import PROJECT
 
 RULE_FILES = sorted((PROJECT / "deploy/prometheus").glob("*.yml"))
@@ -34,9 +34,6 @@ HOLD_SECONDS = 120
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 HOLD_BACK = "unless on (job) job:codecommit_old_events_counted:recent75m > 0"
 
-TARGET_LABELS = {"job", "instance"}
-FOREIGN = {"up": set[str](), "process_start_time_seconds": set[str]()}
-"""What Prometheus and its client library bring, by name, with its labels."""
 
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring) \(([^)]*)\)")
 _SELECTOR = re.compile(r"(?<![\w:])([a-zA-Z_:][\w:]*)(?:\{([^}]*)\})?(?![\w:]*\s*\()")
@@ -113,14 +110,9 @@ def known_labels() -> dict[str, set[str]]:
     """
     Every metric that can be named, with its labels.
     """
-    known = {name: labels | TARGET_LABELS for name, labels in FOREIGN.items()}
-    for metric in (*FAMILIES, *METRICS):
-        known[metric.name] = {*metric.labels, *TARGET_LABELS}
-        if metric.kind is Kind.HISTOGRAM:
-            known |= {f"{metric.name}_{part}": known[metric.name] for part in ("sum", "count")}
-            known[f"{metric.name}_bucket"] = known[metric.name] | {"le"}
+    known = {name: sample.labels | FROM_PROMETHEUS for name, sample in samples().items()}
     for record in rules("record"):
-        known[record.name] = {*asked(record.expression).grouping, *TARGET_LABELS}
+        known[record.name] = {*asked(record.expression).grouping, *FROM_PROMETHEUS}
     return known
 
 

@@ -17,16 +17,16 @@ import subprocess
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import prometheus_client
 import pytest
 import yaml
 
-from exporter.families import FAMILIES, Kind
+from exporter.families import FAMILIES
 from exporter.telemetry import METRICS
 from grafana.source.expressions import dashboards, expressions, panels
 from grafana.source.write import FOLDER, stale
+from tests.declared import samples
 
 DASHBOARDS = dashboards()
 NAMES = sorted(DASHBOARDS)
@@ -35,9 +35,6 @@ SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 SINCE = {"overview": "now-6h"}
 REFRESHED = {"exporter": "1m"}
 """What differs from a day, and from every five minutes."""
-
-FROM_PROMETHEUS = {"job", "instance"}
-"""Labels that Prometheus adds to what it scrapes."""
 
 MAY_BE_EMPTY = {"repository", "protocol", "data_transferred", "error_code"}
 GROWTH = {"rate", "increase", "last_over_time", "min_over_time"}
@@ -55,35 +52,6 @@ MATCHER = re.compile(r'(\w+)(?:=~|!~|!=|=)"')
 GROUPING = re.compile(r"\b(?:by|on) \(([\w, ]*)\)")
 STAND_IN = re.compile(r"or on\(\) (?:label_replace\()*vector\((?:0|NaN)\)")
 COUNTED = re.compile(r"(\w*)\(?\b([a-z]\w*)\{[^}]*\}(?:\[(\$\w+)\])?")
-
-
-class Sample(NamedTuple):
-    """
-    What a line of the page can be: its labels, and whether it only ever grows.
-    """
-
-    labels: set[str]
-    grows: bool
-
-
-def samples() -> dict[str, Sample]:
-    """
-    Every name that Prometheus can know, by the declarations.
-    """
-    known = {"up": Sample(FROM_PROMETHEUS, grows=False)}
-    for metric in (*FAMILIES, *METRICS):
-        labels = {*metric.labels} | (FROM_PROMETHEUS if metric in METRICS else {"job"})
-        if metric.kind is Kind.HISTOGRAM:
-            known[f"{metric.name}_bucket"] = Sample({*labels, "le"}, grows=True)
-            known[f"{metric.name}_sum"] = Sample(labels, grows=True)
-            known[f"{metric.name}_count"] = Sample(labels, grows=True)
-        else:
-            known[metric.name] = Sample(labels, metric.kind is Kind.COUNTER)
-    process = prometheus_client.ProcessCollector(registry=None)
-    for family in process.collect():
-        for sample in family.samples:
-            known[sample.name] = Sample(FROM_PROMETHEUS, family.type == "counter")
-    return known
 
 
 SAMPLES = samples()
