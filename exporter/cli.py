@@ -7,6 +7,7 @@ The command line: commands, their help, their exit codes.
 | 1 | the command found something wrong, or failed |
 | 2 | an option is wrong; one line on standard error says which |
 | 130 | stopped by Ctrl-C |
+| 143 | ended by SIGTERM, as a container's first process; ``serve`` and ``demo`` stop and give 0 |
 
 argparse splits the command line and lays out the help, both from what ``config``
 declares. What a value means is left to ``config``, so that a wrong flag is refused with
@@ -20,11 +21,13 @@ import asyncio
 import os
 import platform
 import shutil
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from types import FrameType
 from typing import Any, NoReturn
 
 from exporter.build import revision, version
@@ -47,6 +50,8 @@ FAILED = 1
 WRONG_OPTION = 2
 INTERRUPTED = 130
 """What shells report for a process that SIGINT ended: 128 and the signal's number."""
+TERMINATED = 143
+FIRST_PROCESS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     Obey the command line and tell the exit code.
     """
+    if os.getpid() == FIRST_PROCESS:
+        # The kernel keeps from it what it has no handler for, and a stop would be lost, at least
+        # until serve and demo have loaded their modules and bring a handler of their own.
+        signal.signal(signal.SIGTERM, _terminate)
     arguments = sys.argv[1:] if argv is None else list(argv)
     command, rest = _command(arguments)
     program = f"{PROGRAM} {command.name}" if command else PROGRAM
@@ -93,6 +102,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return code
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    """
+    End the process, as SIGTERM does any other.
+    """
+    sys.exit(TERMINATED)
 
 
 def _command(arguments: Sequence[str]) -> tuple[Command | None, Sequence[str]]:

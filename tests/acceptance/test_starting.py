@@ -4,16 +4,21 @@ What is missing at the start is named; what is wrong on the command line ends it
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import oracle, records
-from tests.processes import clean_environment, run
+from tests.conftest import needs
+from tests.processes import PROJECT, clean_environment, command, run
+from tests.servers import eventually
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import Serve
     from tests.processes import Exporter
     from tests.servers import Trail
@@ -154,3 +159,45 @@ def test_wrong_aws_settings(unlaid_trail: Trail, tmp_path: Path, variable: str, 
     assert 2 == ended.returncode
     assert b"Traceback" not in ended.stderr
     assert b"the AWS settings cannot be used" in ended.stderr.splitlines()[-1]
+
+
+def test_a_stop_during_the_start_of_a_container(tmp_path: Path) -> None:
+    """
+    The first process of a container ends at SIGTERM even where it has not begun to work.
+
+    A configuration file that has no end yet keeps it from that.
+    """
+    endless = tmp_path / "config.yaml"
+    os.mkfifo(endless)
+    namespace = [needs("unshare"), "--user", "--map-root-user", "--pid", "--fork"]
+    if subprocess.run([*namespace, "true"], check=False).returncode:
+        pytest.skip("this user may not make a process the first")
+    with subprocess.Popen(
+        [*namespace, *command("serve", "--config.file", str(endless))],
+        cwd=PROJECT,
+        env=clean_environment(),
+    ) as outside:
+        writer = _opened_once_read(endless)
+        try:
+            children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children")
+            os.kill(int(children.read_text()), signal.SIGTERM)
+
+            assert 143 == outside.wait(timeout=60)
+        finally:
+            outside.kill()
+            os.close(writer)
+
+
+def _opened_once_read(pipe: Path) -> int:
+    """
+    The writing end of a named pipe, once somebody has opened the other.
+    """
+    opened = list[int]()
+
+    def has_reader() -> bool:
+        with suppress(OSError):  # ENXIO: nobody reads yet
+            opened.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(opened)
+
+    eventually(has_reader, "the program reads its configuration")
+    return opened[0]
