@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -89,17 +89,7 @@ class Pipeline:
                 counted, and will not be counted again.
         """
         notification = self._read(message)
-        handed_over = False
-        failures = list[Exception]()
-        for log_file in notification.log_files:
-            try:
-                with self._telemetry.log_file_in_hand():
-                    handed_over |= await self._count_log_file(log_file)
-            except Exception as error:  # noqa: BLE001 - also an unforeseen fault is this file's own
-                self._telemetry.log_file_failed(error, message_id=message.message_id)
-                failures.append(error)
-        if failures:
-            raise max(failures, key=_hope)
+        handed_over = await self._count_log_files(notification.log_files, message)
         if notification.inline:
             await self._count_inline(notification, notification.inline, message)
         with self._telemetry.stage("delete"):
@@ -144,6 +134,30 @@ class Pipeline:
         if not notification.inline:
             self._telemetry.notification_read(notification)
         return notification
+
+    async def _count_log_files(self, log_files: Sequence[LogFile], message: Message) -> bool:
+        """
+        Count log files, each on its own, and tell whether S3 has handed one over.
+
+        Raises the most hopeful failure, the first of equals, when all have had their turn.
+        """
+        handed_over = False
+        failure: Exception | None = None
+        try:
+            for log_file in log_files:
+                try:
+                    with self._telemetry.log_file_in_hand():
+                        handed_over |= await self._count_log_file(log_file)
+                except Exception as error:  # noqa: BLE001 - an unforeseen fault is this file's too
+                    self._telemetry.log_file_failed(error, message_id=message.message_id)
+                    failure = max(failure or error, error, key=_hope)
+            if failure:
+                raise failure
+        finally:
+            # Its traceback holds this frame. If this frame held it too, the log file's text
+            # would stay in memory until the cyclic garbage collector came by.
+            del failure
+        return handed_over
 
     async def _count_log_file(self, log_file: LogFile) -> bool:
         """

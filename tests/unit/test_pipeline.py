@@ -5,12 +5,15 @@ The story of one message, and what is left of it wherever it stops.
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 import math
 import secrets
 import threading
 import time
+import weakref
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -33,6 +36,7 @@ from exporter.families import EVENT_DELIVERY, Series
 from exporter.ledger.book import Policy
 from exporter.ledger.memory import MemoryLedger
 from exporter.ledger.sqlite import SqliteLedger
+from exporter.logs import LOG
 from exporter.notifications import LogFile
 from exporter.pipeline import Pipeline
 from exporter.telemetry import Source
@@ -716,6 +720,105 @@ async def test_a_body_is_let_go_of_whatever_happens(road: Road) -> None:
     assert 4 == len(road.s3.bodies)
     assert 0 == road.s3.bodies_open
     assert 0 == road.told("log_files_in_hand")
+
+
+class Text(bytearray):
+    """
+    A log file's text; other than bytes it can be watched.
+    """
+
+
+class WatchedDecoder:
+    """
+    Decodes like the program's own, and can tell how many of its texts are still in memory.
+
+    Its frame holds a text just as the frames below it do. Decoding the text ``cancelled`` is
+    cancelled.
+    """
+
+    def __init__(self) -> None:
+        self._texts: list[weakref.ref[Text]] = []
+        self.cancelled: bytes | None = None
+
+    def __call__(self, body: bytes, *, inflated_bytes_max: int) -> Decoded:
+        text = Text(gzip.decompress(body))
+        self._texts.append(weakref.ref(text))
+        if bytes(text) == self.cancelled:
+            raise asyncio.CancelledError
+        return decode(body, inflated_bytes_max=inflated_bytes_max)
+
+    @property
+    def number(self) -> int:
+        return len(self._texts)
+
+    @property
+    def alive(self) -> int:
+        return sum(text() is not None for text in self._texts)
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[WatchedDecoder]:
+    """
+    A decoder whose texts go only by themselves: nobody collects what refers to itself.
+
+    Nothing is logged, because pytest keeps what is, and the errors in it.
+    """
+    decoder = WatchedDecoder()
+    monkeypatch.setattr(pipeline, "decode", decoder)
+    monkeypatch.setattr(LOG, "disabled", True)
+    gc.disable()
+    yield decoder
+    gc.enable()
+
+
+@pytest.mark.parametrize("at_once_bytes_max", [1_000, 0], ids=["at_once", "in_a_thread"])
+@pytest.mark.parametrize("number", [1, 3])
+async def test_a_refused_text_is_let_go_of_with_its_error(
+    road: Road,
+    watched: WatchedDecoder,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    at_once_bytes_max: int,
+) -> None:
+    """
+    Texts are large: none waits for the garbage collector once its message has been left.
+    """
+    monkeypatch.setattr(pipeline, "AT_ONCE_BYTES_MAX", at_once_bytes_max)
+    announce_malformed(road, number)
+    errors = await road.count_all()
+    kinds = [type(error) for error in errors]
+    errors.clear()
+
+    assert [MalformedLogFile] == kinds
+    assert number == watched.number
+    # The thread may hold the last one for a moment after it has handed over its error.
+    await until(lambda: not watched.alive, "every text is let go of")
+
+
+async def test_a_refused_text_is_let_go_of_when_its_message_is_cancelled(
+    road: Road, watched: WatchedDecoder
+) -> None:
+    """
+    Nor does one wait whose message is cancelled over a later file of it.
+    """
+    announce_malformed(road, 2)
+    watched.cancelled = b"malformed 1"
+    with pytest.raises(asyncio.CancelledError) as stopped:
+        await road.count_all()
+    del stopped
+
+    assert 2 == watched.number
+    assert 0 == watched.alive
+
+
+def announce_malformed(road: Road, number: int) -> None:
+    """
+    Announce so many log files in one message, none of which is one.
+    """
+    keys = [f"malformed {index}" for index in range(number)]
+    for key in keys:
+        road.s3.objects[BUCKET, key] = gzip.compress(key.encode())
+    road.announce(*keys)
 
 
 class CrashStory:
