@@ -48,7 +48,7 @@ from exporter.values import (
     FileOrNone,
     Folder,
     Integer,
-    LedgerUrl,
+    LedgerUrlGiven,
     ListenAddresses,
     QueueUrls,
     Rate,
@@ -227,7 +227,7 @@ class LedgerUrls(Section):
     The ledger, which remembers what has been counted.
     """
 
-    url: Annotated[LedgerUrl, Written("URL", LedgerUrl.read)] = option(
+    url: LedgerUrlGiven = option(
         "Where the ledger is kept: sqlite:///PATH, relative to the state directory "
         "(sqlite:////PATH is absolute), or memory: for a trial whose counts end with the "
         "process.",
@@ -570,12 +570,16 @@ class Option:
     """What the options of its section are about; empty without a section."""
     text: str
     metavar: str
+    pattern: str
+    """Regular expression that the text of a value matches as a whole; empty where none is told."""
     default: str
     """As shown to people; empty for a required option."""
     example: str
     choices: tuple[str, ...]
     repeatable: bool
     switch: bool
+    whole: bool
+    """Whether its values are whole numbers, of bytes for example."""
     positional: bool
 
     @property
@@ -651,18 +655,20 @@ def _described(name: str, field: FieldInfo, own_default: str | None = None) -> O
     item = get_args(field.annotation)[0] if repeatable else field.annotation
     marks = getattr(item, "__metadata__", ()) if repeatable else field.metadata
     choices = get_args(item) if get_origin(item) is Literal else ()
-    written = next((mark.metavar for mark in marks if isinstance(mark, Written)), "|".join(choices))
+    written = next((m for m in marks if isinstance(m, Written)), Written("|".join(choices), str))
     default = "" if field.is_required() else own_default or noted["shown"] or field.default
     return Option(
         section="",
         field=name,
         heading="",
         text=field.description or "",
-        metavar=written,
+        metavar=written.metavar,
+        pattern=written.pattern,
         default=default,
         example=noted["example"],
         choices=choices,
         repeatable=repeatable,
         switch=item is bool,
+        whole=item is int,
         positional=noted["positional"],
     )

@@ -6,6 +6,10 @@ So a value is written the same way everywhere and refused with the same words.
 
 Rule 2. A reader raises ValueError with a sentence that quotes the value and says what to
 write instead.
+
+Rule 3. Beside a reader whose texts others check before the program runs, as the Helm chart
+does, stands a regular expression that every text it takes matches as a whole. It may match
+more than is taken. Python, ECMAScript and RE2 all read it, so it does not look around.
 """
 
 from __future__ import annotations
@@ -42,14 +46,17 @@ PROGRAM = "codecommit-exporter"
 @dataclass(frozen=True, slots=True)
 class Written:
     """
-    How the value of a type is written: what ``--help`` calls it, and who reads it.
+    How the value of a type is written.
 
+    That is what ``--help`` calls it, who reads it, and the regular expression it matches,
+    where there is one.
     Text goes through ``read``; anything else is taken as it is, so that code can make
     settings from values.
     """
 
     metavar: str
     read: Callable[[str], object]
+    pattern: str = ""
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
@@ -80,7 +87,7 @@ def either(words: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
+_DURATION = r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?"
 _MILLISECONDS = (86_400_000, 3_600_000, 60_000, 1_000, 1)
 _DIGITS_MAX = 12
 """Digits of the largest number an option takes; no duration or size needs as many."""
@@ -96,7 +103,7 @@ def read_seconds(text: str) -> float:
         return 0.0
     if _is_number(text):
         raise ValueError(f"{quote(text)} has no unit; write {text}s, 2m, 1h or 1d")
-    match = _DURATION.fullmatch(text)
+    match = re.fullmatch(_DURATION, text, re.ASCII)
     if not text or match is None or any(len(n or "") > _DIGITS_MAX for n in match.groups()):
         raise ValueError(f"{quote(text)} is no duration; write 500ms, 90s, 1m30s, 1h or 90d")
     counts = (int(n or 0) for n in match.groups())
@@ -124,7 +131,7 @@ def read_zero_seconds(text: str) -> float:
     return seconds
 
 
-_SIZE = re.compile(r"(\d+)(KiB|MiB|GiB|TiB)?", re.ASCII)
+_SIZE = r"(\d+)(KiB|MiB|GiB|TiB)?"
 _BYTES = {None: 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
@@ -132,12 +139,15 @@ def read_bytes(text: str) -> int:
     """
     The bytes of a size such as ``64MiB``, or of a plain number. Raises ValueError.
     """
-    match = _SIZE.fullmatch(text)
+    match = re.fullmatch(_SIZE, text, re.ASCII)
     if match is None or len(match[1]) > _DIGITS_MAX:
         raise ValueError(f"{quote(text)} is no size; write 512KiB, 64MiB, 1GiB or 1048576 (bytes)")
     if not int(match[1]):
         raise ValueError(f"{quote(text)} leaves no room for anything; write 64MiB, for example")
     return int(match[1]) * _BYTES[match[2]]
+
+
+_ABOVE_ZERO = r"0*[1-9]\d*"
 
 
 def read_rate(text: str) -> float:
@@ -174,11 +184,14 @@ def read_count(text: str) -> int:
     return int(text)
 
 
+_ACCOUNT_ID = r"\d{12}"
+
+
 def read_account_id(text: str) -> str:
     """
     The id of an AWS account. Raises ValueError.
     """
-    if not re.fullmatch(r"\d{12}", text, re.ASCII):
+    if not re.fullmatch(_ACCOUNT_ID, text, re.ASCII):
         raise ValueError(f"{quote(text)} is no account id; write 123456789012 (12 digits)")
     return text
 
@@ -205,6 +218,10 @@ def read_path(text: str) -> Path:
     return Path(os.path.expanduser(text))  # noqa: PTH111 - leaves ~ alone where nobody is at home
 
 
+_QUEUE_URL = r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+/+[^\s/?#][^\s?#]*\??#?"
+"""The URL of a host with a path; a query or a fragment there may be is empty."""
+
+
 def read_queue_url(text: str) -> str:
     """
     The URL of a queue, as SQS gives it. Raises ValueError.
@@ -226,18 +243,18 @@ def read_queue_url(text: str) -> str:
     return text
 
 
-Seconds = Annotated[float, Written("DURATION", read_seconds)]
-SecondsAboveZero = Annotated[float, Written("DURATION", read_seconds_above_zero)]
-ZeroSeconds = Annotated[float, Written("0s", read_zero_seconds)]
-Bytes = Annotated[int, Written("SIZE", read_bytes)]
+Seconds = Annotated[float, Written("DURATION", read_seconds, f"0|{_DURATION}")]
+SecondsAboveZero = Annotated[float, Written("DURATION", read_seconds_above_zero, _DURATION)]
+ZeroSeconds = Annotated[float, Written("0s", read_zero_seconds, "[0dhms]+")]
+Bytes = Annotated[int, Written("SIZE", read_bytes, f"{_ABOVE_ZERO}(KiB|MiB|GiB|TiB)?")]
 Rate = Annotated[float, Written("NUMBER", read_rate)]
 Integer = Annotated[int, Written("NUMBER", read_integer)]
-Count = Annotated[int, Written("NUMBER", read_count)]
-AccountIdOrNone = Annotated[str | None, Written("ID", read_account_id)]
+Count = Annotated[int, Written("NUMBER", read_count, _ABOVE_ZERO)]
+AccountIdOrNone = Annotated[str | None, Written("ID", read_account_id, _ACCOUNT_ID)]
 Switch = Annotated[bool, Written("true|false", read_switch)]
 FileOrNone = Annotated[Path | None, Written("FILE", read_path)]
 Folder = Annotated[Path, Written("FOLDER", read_path)]
-QueueUrl = Annotated[str, Written("URL", read_queue_url)]
+QueueUrl = Annotated[str, Written("URL", read_queue_url, _QUEUE_URL)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +315,7 @@ User Guide, general purpose bucket naming rules; ``--xa-s3`` and ``--op-s3`` are
 endpoint rules that botocore reads). Such a name may lead to another account's bucket.
 """
 
+_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _S3_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
 
 
@@ -333,7 +351,7 @@ class AllowedBucket:
                 f"{quote(name)} is no bucket's name; "
                 "write 3 to 63 lower-case letters, digits, dots and hyphens"
             )
-        if equals and not re.fullmatch(r"\d{12}", owner, re.ASCII):
+        if equals and not re.fullmatch(_ACCOUNT_ID, owner, re.ASCII):
             raise ValueError(
                 f"{quote(owner)} is no account id; write {name}=123456789012 (12 digits)"
             )
@@ -352,11 +370,14 @@ def is_bucket_name(text: str) -> bool:
     mistake, or an attempt.
     """
     return (
-        re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", text) is not None
+        re.fullmatch(_BUCKET, text) is not None
         and ".." not in text
         and re.fullmatch(r"\d+\.\d+\.\d+\.\d+", text) is None
         and not text.endswith((*_OTHER_KINDS_OF_BUCKET, *_S3_HOSTS))
     )
+
+
+_LEDGER = r"memory:|sqlite:///[^?\x00]*[^/?\x00]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +415,9 @@ class LedgerUrl:
 
     def __str__(self) -> str:
         return "memory:" if self.path is None else f"sqlite:///{self.path}"
+
+
+_BACKUPS = rf"s3://{_BUCKET}(/[^/].*)?/*|(/|~|file:///)[^\x00]*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,9 +476,12 @@ class Rebuild(StrEnum):
         return cls(text)
 
 
-RebuildOrNone = Annotated[Rebuild | None, Written("|".join(Rebuild), Rebuild.read)]
-BackupUrlGiven = Annotated[BackupUrl, Written("URL", BackupUrl.read)]
-BackupUrlOrNone = Annotated[BackupUrl | None, Written("URL", BackupUrl.read)]
+LedgerUrlGiven = Annotated[LedgerUrl, Written("URL", LedgerUrl.read, _LEDGER)]
+RebuildOrNone = Annotated[
+    Rebuild | None, Written("|".join(Rebuild), Rebuild.read, "|".join(Rebuild))
+]
+BackupUrlGiven = Annotated[BackupUrl, Written("URL", BackupUrl.read, _BACKUPS)]
+BackupUrlOrNone = Annotated[BackupUrl | None, Written("URL", BackupUrl.read, _BACKUPS)]
 
 
 def _split(given: object) -> object:
@@ -491,7 +518,13 @@ def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 QueueUrls = Annotated[tuple[QueueUrl, ...], BeforeValidator(_split), AfterValidator(_each_once)]
 AllowedBuckets = Annotated[
-    tuple[Annotated[AllowedBucket, Written("NAME[=OWNER]", AllowedBucket.read)], ...],
+    tuple[
+        Annotated[
+            AllowedBucket,
+            Written("NAME[=OWNER]", AllowedBucket.read, f"{_BUCKET}(={_ACCOUNT_ID})?"),
+        ],
+        ...,
+    ],
     BeforeValidator(_split),
     AfterValidator(_each_once),
 ]
@@ -524,7 +557,10 @@ def _labels(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 DeliveryLabels = Annotated[
-    tuple[Annotated[str, Written("LABEL", read_event_label)], ...],
+    tuple[
+        Annotated[str, Written("LABEL", read_event_label, "|".join((*EVENT_LABELS, NO_LABELS)))],
+        ...,
+    ],
     BeforeValidator(_split),
     AfterValidator(_each_once),
     AfterValidator(_labels),
