@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from exporter.cli import COMMANDS, main
 from tests.processes import PROJECT, Exporter, clean_environment
 from tests.servers import AwsServer, Trail
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
 ABSENT = "../shared/data is absent"
@@ -57,6 +59,36 @@ def promtool() -> str:
     Prometheus's own checker of pages and rules.
     """
     return needs("promtool")
+
+
+class Told(Protocol):
+    """
+    What the program makes of a command line, under an environment: the command's settings.
+    """
+
+    def __call__(self, arguments: Sequence[str], **environment: str) -> Any: ...
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    """
+    Reads a command line as the program does, and runs nothing.
+    """
+
+    def read(arguments: Sequence[str], **environment: str) -> Any:
+        settings: list[Any] = []
+
+        def take(given: Any) -> int:
+            settings.append(given)
+            return 0
+
+        command = COMMANDS[arguments[0]]
+        monkeypatch.setitem(COMMANDS, arguments[0], replace(command, run=take))
+        monkeypatch.setattr(os, "environ", clean_environment(**environment))
+        assert 0 == main(arguments)
+        return settings.pop()
+
+    return read
 
 
 @pytest.fixture

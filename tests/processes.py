@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 PROJECT = Path(__file__).parent.parent
+CLOSING_SECONDS = 15
+"""What a stop may need beside --shutdown.grace."""
+
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 TEXT = "text/plain; version=0.0.4"
 
