@@ -201,11 +201,12 @@ def test_every_alert_says_what_a_person_needs(alert: Rule) -> None:
     assert all(text.endswith(".") for name, text in annotations.items() if name != "runbook_url")
 
 
-def test_every_alert_has_a_page_and_every_page_an_alert() -> None:
+def test_every_alert_has_a_page_and_every_such_page_an_alert() -> None:
     """
-    Pages are named after their alerts, and so are their titles.
+    Pages are named after their alerts, and so are their titles; others begin in small letters.
     """
-    titles = {page.stem: page.read_text().partition("\n")[0] for page in RUNBOOKS.glob("*.md")}
+    pages = RUNBOOKS.glob("CodeCommit*.md")
+    titles = {page.stem: page.read_text().partition("\n")[0] for page in pages}
 
     assert {alert.name: f"# {alert.name}" for alert in rules("alert")} == titles
 
