@@ -282,10 +282,14 @@ class Trail:
 
     def depth(self) -> Depth:
         """
-        Count the messages now.
+        Count the messages now, and again while some move from one queue to the other.
         """
-        visible, in_flight = self._messages(self.queue_url)
-        return Depth(visible, in_flight, sum(self._messages(self.dead_letter_queue_url)))
+        dead = sum(self._messages(self.dead_letter_queue_url))
+        while True:
+            visible, in_flight = self._messages(self.queue_url)
+            before, dead = dead, sum(self._messages(self.dead_letter_queue_url))
+            if before == dead:
+                return Depth(visible, in_flight, dead)
 
     def _messages(self, queue_url: str) -> tuple[int, int]:
         attributes = self.sqs.get_queue_attributes(

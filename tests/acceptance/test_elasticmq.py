@@ -217,9 +217,14 @@ def test_a_redrive(serve: Serve, trail: ElasticMqTrail) -> None:
     def dead_letters() -> float:
         return exporter.scrape().value("codecommit_exporter_queue_messages", state="dead_letter")
 
+    def deleted() -> float:
+        redriven = exporter.scrape().value("codecommit_exporter_messages_total", outcome="deleted")
+        return redriven - before.value("codecommit_exporter_messages_total", outcome="deleted")
+
     exporter.until(lambda: dead_letters() == 2, "the dead letters are shown")
     before = page_after_the_queue(exporter, trail, dead=2)
     trail.redrive()
+    exporter.until(lambda: deleted() == 2, "both are deleted")
     page = page_after_the_queue(exporter, trail)
 
     assert oracle.count([TEXT]) == before.totals()
