@@ -9,73 +9,71 @@ Rules:
 3. What the bytes are decides, not what the key's suffix says: HTTP clients and copies
    inflate objects on the way.
 4. Most files hold no CodeCommit record. They are inflated and searched, not parsed.
-5. No output without a bound: inflating stops at the cap. A large text is not kept before it
-   has been seen to its end and is known to be whole, within the cap and worth reading; then
-   it is inflated a second time. A bomb costs time, never memory.
-6. The fast reader refuses a whole file for one record that it cannot read. Such a file is
-   cut at its brackets, and every record read on its own.
+5. Nothing without a bound: a text that is not short comes in pieces, which are let go
+   as they have been looked at, and what is kept of its records is counted. A bomb costs
+   time, never memory.
+6. A quick reader refuses a whole file for what it cannot read. When the file is known to
+   be whole and within the cap, a patient one starts anew; see ``slices``.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import msgspec
-from isal import isal_zlib
 
-from exporter.codecommit import Event, event, is_codecommit_event
-from exporter.errors import MalformedLogFile, OversizedLogFile, UnreadableMessage
-from exporter.fields import Record
-from exporter.kms import KmsRequest, is_kms_request, kms_request
+from exporter.codecommit import Event, event_told, is_codecommit_event
+from exporter.errors import OversizedLogFile, UnreadableMessage
+from exporter.fields import identities, whole_identity
+from exporter.inflation import GZIP, PIECE_BYTES, inflated, inflated_at_once
+from exporter.kms import KmsRequest, is_kms_request, kms_request_told
+from exporter.records import Record, told
+from exporter.search import names_codecommit
+from exporter.slices import (
+    BLANK,
+    BYTE_ORDER_MARK,
+    RECORD_BYTES_MAX,
+    Refusal,
+    Sign,
+    read_plainly,
+    slices_at_once,
+    slices_in_windows,
+    slices_patiently,
+)
 
-_GZIP = b"\x1f\x8b"
-_GZIP_WINDOW_BITS = 31
-_GzipError: type[Exception] = isal_zlib.error  # type: ignore[assignment]
-_PIECE_BYTES = 64 * 1024
-_TEXT_PIECE_BYTES = 1024 * 1024
-_KEPT_BYTES_MAX = 4 * 1024 * 1024
-"""A text up to this size is kept while it is inflated; CloudTrail's seldom are larger."""
+_SHORT_BYTES_MAX = 512 * 1024
+"""A text up to this size is read at once; nineteen in twenty of CloudTrail's are. Reading may
+take many times as much memory for a moment, if all it holds are tiny records."""
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_RECORD_BYTES_MAX = 1024 * 1024
-"""A larger record is none of CloudTrail's, which leaves out what is over 100 KB (CloudTrail
-User Guide, "CloudTrail record contents"). Read, it would take many times its size."""
+_USUAL_FILE_BYTES_MAX = 128 * 1024
+"""A text that is short and fills more was not compressed as CloudTrail does it."""
 
-_RECORDS_MAX = 200_000
-"""So many records of ours are more than one file of CloudTrail's holds, by far. They are all
-in memory until they are counted."""
+_USUAL_RECORDS_MAX = 1_000
+"""So many fit into a short text only if they are shorter than CloudTrail's by far."""
+
+_USUAL_BYTES_MAX = 64 * 1024
+"""Of the records of a usual file that name CodeCommit: some forty."""
+
+_PARTS_MAX = 500_000
+"""Each event and KMS request is one, and so is each reference, repository and id that it has.
+All are in memory until they are counted, few of them in as much as a kilobyte. A push has four
+of them in 1.6 KB of text, so this is 200 MB of nothing but pushes: no file of CloudTrail's.
+
+Records, or their bytes, would be no such bound: a record has room for a hundred thousand ids,
+and one that is written in ten bytes takes up twenty times as much."""
+
+_RECORDS = b'"Records"'
+_KEPT_PIECES_MAX = 8
+"""2 MiB of text at least, 4 at most."""
 
 _EDGE_BYTES = 64
-"""Enough to see how a text begins and ends, and whatever is searched for across an edge."""
+"""Enough to see how a text begins and ends, and what lies across the edge of two pieces."""
 
-_ESCAPED_LETTER = re.compile(rb"\\u006")
-"""An expression and not a text, since looking for backslashes is quicker than for the rest."""
-
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[][{},]', re.DOTALL)
-"""What tells where a JSON value ends: brackets and commas, and the strings to be passed over.
-
-A string that does not end goes on to the end of the text, so that none is looked at twice."""
-
-_MEMBER_NAME = re.compile(rb'\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+")\s*+:\s*+', re.DOTALL)
-_BLANK = re.compile(rb"\s*")
-_COMMA = ord(",")
-
-
-class _File(msgspec.Struct):
-    """
-    A log file, its records cut apart but not yet read.
-    """
-
-    Records: list[msgspec.Raw]
-
-
-_file = msgspec.json.Decoder(_File)
+_record = msgspec.json.Decoder(Record)
 _json = msgspec.json.Decoder()
-_Refusal = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""How the fast reader says that it cannot read something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,43 +91,150 @@ class Decoded:
     inflated_bytes: int
 
 
-@dataclass(slots=True)
-class _Outline:
+class _Text:
     """
-    What is to be known of a text before it is read, told by its pieces as they pass.
+    The text of a log file, piece by piece, as often as it is asked for.
 
-    What lies across the edge of two pieces is seen too: each is looked at together with the
-    end of the one before.
+    ``short`` is the whole of it where it is short. ``size`` is known when it has come to
+    its end.
     """
 
-    size: int = 0
-    head: bytes = b""
-    tail: bytes = b""
-    names_codecommit: bool = False
-    names_records: bool = False
+    def __init__(self, body: bytes, bytes_max: int) -> None:
+        self._body = body
+        self._bytes_max = bytes_max
+        self.is_gzip = body.startswith(GZIP)
+        if self.is_gzip:
+            self.short = inflated_at_once(body, min(bytes_max, _SHORT_BYTES_MAX))
+        elif len(body) > bytes_max:
+            raise OversizedLogFile(f"holds {len(body)} bytes, the cap is {bytes_max}")
+        else:
+            self.short = body if len(body) <= _SHORT_BYTES_MAX else None
+        self.size = 0 if self.short is None else len(self.short)
 
-    def see(self, piece: bytes) -> None:
-        """
-        Look at the next piece.
-        """
-        seam = self.tail + piece
-        self.size += len(piece)
-        if len(self.head) < _EDGE_BYTES:
-            self.head = (self.head + piece[:_EDGE_BYTES])[:_EDGE_BYTES]
-        self.names_codecommit = self.names_codecommit or _names_codecommit(seam)
-        self.names_records = self.names_records or b'"Records"' in seam
-        self.tail = seam[-_EDGE_BYTES:]
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        for piece in self._pieces():
+            size += len(piece)
+            yield piece
+        self.size = size
 
-    @property
-    def looks_like_log_file(self) -> bool:
+    def _pieces(self) -> Iterable[bytes]:
+        if self.short is not None:
+            return (self.short,)
+        if self.is_gzip:
+            return inflated(self._body, self._bytes_max)
+        starts = range(0, len(self._body), PIECE_BYTES)
+        return (self._body[start : start + PIECE_BYTES] for start in starts)
+
+
+class _Findings:
+    """
+    What the records of a log file hold for us.
+    """
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._events: list[Event] = []
+        self._kms_requests: list[KmsRequest] = []
+        self._parts = 0
+        self._invalid = 0
+
+    def read(self, slices: Iterable[memoryview | Sign]) -> None:
         """
-        Whether the text begins, ends and reads like a log file.
+        Read records, and heed the signs between them.
         """
-        return (
-            self.head.removeprefix(_BYTE_ORDER_MARK).lstrip()[:1] == b"{"
-            and self.tail.rstrip()[-1:] == b"}"
-            and self.names_records
+        for one in slices:
+            if one is Sign.RESTART:
+                self._forget()
+            elif isinstance(one, Sign) or len(one) > RECORD_BYTES_MAX:
+                self._invalid += 1
+            else:
+                self._read_one(one)
+
+    def _read_one(self, text: memoryview) -> None:
+        try:
+            record = _record.decode(text)
+        except Refusal:
+            self.take(_read_patiently(text))
+            return
+        if not self._sort_in(record, identities(record)):
+            self.take(_read_patiently(text))
+
+    def take(self, record: Mapping[str, Any] | None) -> None:
+        """
+        Take what one record holds; None stands for one that cannot be read.
+        """
+        if record is None:
+            self._invalid += 1
+            return
+        try:
+            part = told(record)
+            if not self._sort_in(part, identities(part)):
+                self._sort_in(part, (whole_identity(record),))
+        except RecursionError:
+            self._invalid += 1
+
+    def _sort_in(self, record: Record, ids: tuple[bytes, ...]) -> bool:
+        """
+        Take a record for what it is; False where it is ours and is not known by any id.
+        """
+        if is_codecommit_event(record):
+            if ids:
+                event = event_told(record, ids)
+                self._events.append(event)
+                self._count(len(event.references or ()) + len(event.shows) + len(event.subjects))
+        elif is_kms_request(record):
+            if ids:
+                request = kms_request_told(record, ids)
+                self._kms_requests.append(request)
+                self._count(len(request.subjects))
+        else:
+            return True
+        return bool(ids)
+
+    def _count(self, more_parts: int) -> None:
+        """
+        Count an event or a request, and what else it has.
+        """
+        self._parts += 1 + more_parts
+        if self._parts > _PARTS_MAX:
+            raise OversizedLogFile(f"holds more than {_PARTS_MAX} parts of CodeCommit's records")
+
+    def decoded(self, inflated_bytes: int) -> Decoded:
+        """
+        All of it.
+        """
+        return Decoded(
+            tuple(self._events), tuple(self._kms_requests), self._invalid, inflated_bytes
         )
+
+
+def decode_at_once(body: bytes, *, inflated_bytes_max: int) -> Decoded | None:
+    """
+    What a usual log file holds for us; None of any other, which is for ``decode``.
+
+    A usual one is short, compressed, has not too many records and none that is odd. It takes
+    a millisecond or two. What it takes at most is bounded by its sizes, so an event loop may
+    do it: the most hostile one that is known takes as long as forty usual ones.
+    """
+    if not body.startswith(GZIP) or len(body) > _USUAL_FILE_BYTES_MAX:
+        return None
+    text = _Text(body, inflated_bytes_max)
+    if text.short is None:
+        return None
+    if _worth_reading(text) is None:
+        return Decoded((), (), 0, text.size)
+    try:
+        slices = slices_at_once(text.short, records_max=_USUAL_RECORDS_MAX)
+    except Refusal:
+        return None
+    if sum(map(len, slices)) > _USUAL_BYTES_MAX:
+        return None
+    findings = _Findings()
+    findings.read(slices)
+    return findings.decoded(text.size)
 
 
 def decode(body: bytes, *, inflated_bytes_max: int) -> Decoded:
@@ -139,18 +244,50 @@ def decode(body: bytes, *, inflated_bytes_max: int) -> Decoded:
     Raises:
         MalformedLogFile: Not a CloudTrail log file, or a damaged one.
         OversizedLogFile: More than ``inflated_bytes_max`` when inflated, or more records of
-            CodeCommit's than any real one has.
+            CodeCommit's, or larger ones, than any real one has.
     """
-    if not body.startswith(_GZIP):
-        if len(body) > inflated_bytes_max:
-            raise OversizedLogFile(f"holds {len(body)} bytes, the cap is {inflated_bytes_max}")
-        # No checksum speaks for plain text: it must be read to its end to be known as whole.
-        return _sorted_out(_records(body), len(body))
-    outline, kept = _surveyed(body, inflated_bytes_max)
-    if outline.looks_like_log_file and not outline.names_codecommit:
-        return Decoded((), (), 0, outline.size)
-    text = kept if kept is not None else _inflated_again(body, outline)
-    return _sorted_out(_records(text), outline.size)
+    text = _Text(body, inflated_bytes_max)
+    # No checksum speaks for plain text: it must be read to its end to be known as whole.
+    pieces = _worth_reading(text) if text.is_gzip else text
+    if pieces is None:
+        return Decoded((), (), 0, text.size)
+    findings = _Findings()
+    try:
+        if text.short is None:
+            findings.read(slices_in_windows(pieces))
+        else:
+            findings.read(slices_at_once(text.short))
+    except Refusal:
+        for _ in text:
+            pass  # Whatever comes: a file that is cut, or too large, shall not cost patience.
+        findings.read(slices_patiently(text))
+    return findings.decoded(text.size)
+
+
+def _worth_reading(text: _Text) -> Iterable[bytes] | None:
+    """
+    A text that names CodeCommit, or does not look like a log file's; None of any other.
+
+    It is looked at until it names it, or to its end. What has been inflated by then is not
+    inflated again, if it is not much.
+    """
+    pieces = iter(text)
+    kept: list[bytes] = []
+    head = tail = b""
+    names_records = False
+    for piece in pieces:
+        seam = tail + piece[:_EDGE_BYTES]
+        kept.append(piece)
+        if names_codecommit(piece) or names_codecommit(seam):
+            return chain(kept, pieces) if len(kept) < _KEPT_PIECES_MAX else text
+        if len(kept) == _KEPT_PIECES_MAX:
+            kept.pop()
+        names_records = names_records or _RECORDS in piece or _RECORDS in seam
+        head = head if len(head) == _EDGE_BYTES else seam[:_EDGE_BYTES]
+        tail = (tail + piece[-_EDGE_BYTES:])[-_EDGE_BYTES:]
+    starts_well = head.removeprefix(BYTE_ORDER_MARK).lstrip(BLANK).startswith(b"{")
+    looks_like_log_file = starts_well and names_records and tail.rstrip(BLANK).endswith(b"}")
+    return None if looks_like_log_file else text
 
 
 def decode_record(text: bytes, account_id: str | None) -> Decoded:
@@ -165,289 +302,28 @@ def decode_record(text: bytes, account_id: str | None) -> Decoded:
     Raises:
         UnreadableMessage: The text is no JSON object, or one that cannot be read.
     """
-    record = _record(text)
+    record = _read_patiently(text)
     if record is None:
         raise UnreadableMessage("carries a record that is no JSON object")
     if account_id is not None and record.get("recipientAccountId") is None:
         record = {**record, "recipientAccountId": account_id}
-    decoded = _sorted_out([record], len(text))
+    findings = _Findings()
+    findings.take(record)
+    decoded = findings.decoded(len(text))
     if decoded.invalid:
         raise UnreadableMessage("carries a record that is nested too deep to be read")
     return decoded
 
 
-def _sorted_out(records: Iterable[Record | None], inflated_bytes: int) -> Decoded:
+def _read_patiently(text: bytes | memoryview) -> Mapping[str, Any] | None:
     """
-    What records hold for us; None stands for one that cannot be read.
+    A record as any reader reads it; None for one that none does, and for what is no object.
     """
-    events: list[Event] = []
-    kms_requests: list[KmsRequest] = []
-    invalid = 0
-    for record in records:
-        try:
-            if record is None:
-                invalid += 1
-            elif is_codecommit_event(record):
-                events.append(event(record))
-            elif is_kms_request(record):
-                kms_requests.append(kms_request(record))
-        except RecursionError:
-            invalid += 1
-        if len(events) + len(kms_requests) > _RECORDS_MAX:
-            raise OversizedLogFile(f"holds more than {_RECORDS_MAX} records of CodeCommit's")
-    return Decoded(tuple(events), tuple(kms_requests), invalid, inflated_bytes)
-
-
-def _surveyed(body: bytes, inflated_bytes_max: int) -> tuple[_Outline, bytes | None]:
-    """
-    Inflate a gzip file to its end; tell what its text is like, and the text if it is small.
-    """
-    outline = _Outline()
-    kept: list[bytes] = []
-    for piece in _pieces(body, inflated_bytes_max):
-        outline.see(piece)
-        if outline.size <= _KEPT_BYTES_MAX:
-            kept.append(piece)
-        else:
-            kept.clear()
-    return outline, b"".join(kept) if outline.size <= _KEPT_BYTES_MAX else None
-
-
-def _inflated_again(body: bytes, outline: _Outline) -> bytearray:
-    """
-    The text of a large file that has been surveyed, in memory once and not twice.
-    """
-    if not outline.names_codecommit:
-        _check_head(outline.head)
-        raise MalformedLogFile("does not begin, end or read like JSON with Records")
-    text = bytearray(outline.size)
-    filled = 0
-    for piece in _pieces(body, outline.size):
-        text[filled : filled + len(piece)] = piece
-        filled += len(piece)
-    return text
-
-
-def _pieces(body: bytes, inflated_bytes_max: int) -> Iterator[bytes]:
-    """
-    The text of a gzip file, piece by piece; it is whole when the last one has come.
-
-    A gzip file may have several members and zeros after the last one (RFC 1952).
-
-    Raises:
-        MalformedLogFile: The gzip stream is cut, damaged or followed by something else.
-        OversizedLogFile: The text is larger than the cap; inflating stops there.
-    """
-    rest = memoryview(body)
-    room = inflated_bytes_max
-    while rest.nbytes and not _is_padding(rest):
-        member = _Member(rest)
-        for piece in member:
-            room -= len(piece)
-            if room < 0:
-                raise OversizedLogFile("inflates to more bytes than the cap")
-            yield piece
-        rest = rest[member.bytes_taken :]
-
-
-def _is_padding(rest: memoryview) -> bool:
-    """
-    Whether nothing but zeros is left, as tape-minded writers pad gzip files.
-    """
-    return rest[0] == 0 and not rest.tobytes().strip(b"\0")
-
-
-class _Member:
-    """
-    One member of a gzip file: its text in pieces, and then how many bytes it took.
-
-    The input goes in by pieces because the inflater copies what it has not used yet, and
-    what comes out is bounded because a few bytes can inflate to very many.
-    """
-
-    def __init__(self, body: memoryview) -> None:
-        self._body = body
-        self.bytes_taken = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        inflater = isal_zlib.decompressobj(_GZIP_WINDOW_BITS)
-        unused: bytes | memoryview = b""
-        text = b""
-        while not inflater.eof:
-            # An inflater that filled its room may hold more text although it wants no input.
-            if not unused and len(text) < _TEXT_PIECE_BYTES:
-                unused = self._next_piece()
-            try:
-                text = inflater.decompress(unused, _TEXT_PIECE_BYTES)
-            except _GzipError as error:
-                raise MalformedLogFile(f"the gzip stream is damaged: {error}") from error
-            unused = inflater.unconsumed_tail
-            yield text
-        self.bytes_taken -= len(inflater.unused_data)
-
-    def _next_piece(self) -> memoryview:
-        piece = self._body[self.bytes_taken : self.bytes_taken + _PIECE_BYTES]
-        if not piece:
-            raise MalformedLogFile("the gzip stream ends before its end")
-        self.bytes_taken += len(piece)
-        return piece
-
-
-def _names_codecommit(text: bytes) -> bool:
-    """
-    Whether a JSON text is worth reading: it names CodeCommit, or may do so in escapes.
-
-    JSON may write any letter as an escape. Every letter of the name but the last is 6x in
-    hexadecimal, so a writer that escapes one of them leaves this trace, and the last letter
-    need not be asked for.
-    """
-    return b"codecommi" in text or _ESCAPED_LETTER.search(text) is not None
-
-
-def _records(text: bytes | bytearray) -> Iterator[Record | None]:
-    """
-    The records that name CodeCommit; None stands for one that cannot be read.
-    """
-    slices: Iterable[bytes]
-    start = len(_BYTE_ORDER_MARK) if text.startswith(_BYTE_ORDER_MARK) else 0
-    try:
-        slices = map(bytes, _file.decode(memoryview(text)[start:]).Records)
-    except _Refusal:
-        # A lone surrogate or deep nesting in one record makes the fast reader refuse all of
-        # them, and so does "Records": null. What it really is shows when it is cut apart.
-        slices = _cut_apart(_in_utf8(text))
-    named = filter(_names_codecommit, slices)
-    return (_record(piece) if len(piece) <= _RECORD_BYTES_MAX else None for piece in named)
-
-
-def _record(text: bytes) -> Record | None:
     try:
         record = _json.decode(text)
-    except _Refusal:
+    except Refusal:
         try:
-            record = _read_plainly(text)
+            record = read_plainly(text)
         except (ValueError, RecursionError):
             return None
     return record if isinstance(record, dict) else None
-
-
-def _read_plainly(text: bytes | bytearray) -> object:
-    """
-    A JSON value as the standard reader sees it, which also takes what stands in no standard.
-
-    That is lone surrogates, NaN and control characters. It raises ValueError, of which
-    JSONDecodeError is the one that says that the text is no JSON.
-    """
-    return json.loads(text.decode("utf-8", "surrogatepass"), strict=False)
-
-
-def _in_utf8(text: bytes | bytearray) -> bytes | bytearray:
-    """
-    A JSON text without a byte order mark, and in UTF-8 if it was in UTF-16 or UTF-32.
-    """
-    encoding = json.detect_encoding(text)
-    if encoding == "utf-8":
-        return text
-    if encoding == "utf-8-sig":
-        return text[3:]
-    try:
-        return text.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
-    except UnicodeDecodeError as error:
-        raise MalformedLogFile(f"is not JSON: {error}") from error
-
-
-def _cut_apart(text: bytes | bytearray) -> Iterator[bytes]:
-    """
-    The records of a file that the fast reader refuses, each as it stands in the text.
-
-    A record may have the form of JSON and still be nothing that can be read, nested too deep
-    or with a number too long: it is handed on, and costs itself. What has not even the form,
-    like a record with a comma too many, makes the file malformed. One that is too large to be
-    read is handed on as it is.
-    """
-    _check_head(text[:_EDGE_BYTES])
-    first, last = _span_of_records(text)
-    _check_frame(text[:first] + text[last:])
-    if _BLANK.fullmatch(text, first, last):
-        return
-    for number, (start, end) in enumerate(_parts(text, first), start=1):
-        record = bytes(text[start:end])
-        if len(record) > _RECORD_BYTES_MAX:
-            yield record
-            continue
-        try:
-            _read_plainly(record)
-        except json.JSONDecodeError as error:
-            raise MalformedLogFile(f"is not JSON: record {number}: {error}") from error
-        except (ValueError, RecursionError):
-            pass
-        yield record
-
-
-def _check_head(head: bytes | bytearray) -> None:
-    """
-    Tell an empty file and one of aggregated events for what they are, without reading on.
-    """
-    if not head:
-        raise MalformedLogFile("is empty")
-    if head.lstrip()[:1] == b"[":
-        raise MalformedLogFile("is a JSON array, so it has no Records")
-
-
-def _check_frame(frame: bytes | bytearray) -> None:
-    """
-    See that what is around the records is JSON, and that there are records, if only null.
-    """
-    if len(frame) > _RECORD_BYTES_MAX:
-        raise MalformedLogFile(f"has {len(frame)} bytes around its Records")
-    try:
-        file = _read_plainly(frame)
-    except RecursionError as error:
-        raise MalformedLogFile("is nested too deep around its Records") from error
-    except ValueError as error:
-        raise MalformedLogFile(f"is not JSON: {error}") from error
-    if not isinstance(file, dict) or "Records" not in file:
-        raise MalformedLogFile("has no Records")
-    if file["Records"] not in (None, []):
-        raise MalformedLogFile("has Records that are no list")
-
-
-def _span_of_records(text: bytes | bytearray) -> tuple[int, int]:
-    """
-    Where the list of records begins and ends, its brackets left out; nowhere without one.
-
-    Of several members of that name the last one is meant, as every reader of JSON has it.
-    """
-    span = (0, 0)
-    for start, end in _parts(text, text.find(b"{") + 1):
-        name = _MEMBER_NAME.match(text, start, end)
-        if name and _is_records(name[1]):
-            first = name.end()
-            is_list = text[first : first + 1] == b"["
-            span = (first + 1, text.rfind(b"]", first, end)) if is_list else (0, 0)
-    return span
-
-
-def _is_records(name: bytes) -> bool:
-    try:
-        return _read_plainly(name) == "Records"
-    except ValueError:
-        return False
-
-
-def _parts(text: bytes | bytearray, start: int) -> Iterator[tuple[int, int]]:
-    """
-    The parts of an array or object between its commas, given where its first one starts.
-    """
-    depth = 0
-    for token in _TOKEN.finditer(text, start):
-        mark = text[token.start()]
-        if mark in b"[{":
-            depth += 1
-        elif mark in b"]}":
-            depth -= 1
-        if depth < 0 or (depth == 0 and mark == _COMMA):
-            yield start, token.start()
-            start = token.end()
-        if depth < 0:
-            return

@@ -14,35 +14,45 @@ CodeCommit API calls") and the API's request and response shapes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from exporter.fields import (
-    Record,
+    Remembered,
     account_label,
-    boolean,
     error_label,
     id_text,
     identities,
-    inside,
     is_counted,
-    items,
     name_label,
     protocol_label,
     region_label,
     repository_label,
     text,
     uuid_text,
+    whole_identity,
+)
+from exporter.records import (
+    Answer,
+    Comment,
+    Extra,
+    Identity,
+    Metadata,
+    PullRequest,
+    Record,
+    Reference as ToldReference,
+    Request,
+    Resource,
+    Target,
+    told,
 )
 from exporter.timestamps import milliseconds
 
 EVENT_SOURCE = "codecommit.amazonaws.com"
 
-_REPOSITORY_ARN = re.compile(r"arn:[^:]*:codecommit:([^:]*):([^:]*):([^:]*)")
-_DELETED = re.compile(r"0+")
-_BOOLEANS = {None: "", True: "true", False: "false"}
+_ARN_PATTERN = re.compile(r"arn:[^:]*:codecommit:([^:]*):([^:]*):([^:]*)")
 
 
 class Repository(NamedTuple):
@@ -115,10 +125,10 @@ class Caller(NamedTuple):
     credentials: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Event:
     """
-    One CodeCommit event, as far as it is counted.
+    One CodeCommit event, as far as it is counted. Never changed, if not frozen: that is slow.
 
     ``ids`` are the 16-byte identities by which it is known, ``event_id`` is CloudTrail's
     where that is a UUID and else empty. ``time_ms`` is None without a usable time.
@@ -172,194 +182,253 @@ def is_codecommit_event(record: Record) -> bool:
     """
     Whether a record tells of a CodeCommit request.
     """
-    return record.get("eventSource") == EVENT_SOURCE and is_counted(record)
+    return record.event_source == EVENT_SOURCE and is_counted(record)
 
 
-def event(record: Record) -> Event:
+def event(record: Mapping[str, Any]) -> Event:
     """
     The event that a CodeCommit record tells of, whatever its fields hold.
 
     Raises:
         RecursionError: The record has no UUID to be known by, and is nested too deep.
     """
-    extra = inside(record, "additionalEventData")
-    arns = tuple(_repository_arns(record))
-    names = _repository_names(record, arns)
-    repository = Repository(
-        _owner(record, arns),
-        region_label(record.get("awsRegion")),
-        repository_label(next(iter(names)) if len(names) == 1 else ""),
-    )
-    error_code = error_label(record)
-    proven = not error_code and not _deleted_nothing(record)
-    renamed_to = _new_name(record, repository) if proven else ""
+    part = told(record)
+    return event_told(part, identities(part) or (whole_identity(record),))
+
+
+def event_told(record: Record, ids: tuple[bytes, ...]) -> Event:
+    """
+    The same of a record that has been read already, given the identities it is known by.
+    """
+    request = Request.of(record.request_parameters)
+    answer = record.response_elements
+    answer = answer if isinstance(answer, Answer) else None
+    extra = Extra.of(record.additional_event_data)
+    resources = _resources(record.resources)
+    names = _repository_names(request, answer, extra, resources)
+    repository = _REPOSITORIES[
+        _owner(record, resources), text(record.aws_region), names[0] if len(names) == 1 else ""
+    ]
+    action = text(record.event_name)
+    error_code = error_label(record.error_code)
+    deleted_id = _deleted_id(answer) if action == "DeleteRepository" else ""
+    proven = not error_code and (action != "DeleteRepository" or bool(deleted_id))
+    renamed_to = _new_name(action, request, repository) if proven else ""
     return Event(
-        ids=identities(record),
-        event_id=uuid_text(record.get("eventID")),
-        time_ms=milliseconds(record.get("eventTime")),
-        repository=repository,
-        proven=proven,
-        named=bool(names),
-        subjects=tuple(_subjects(record, repository)),
-        shows=frozenset(_shown(repository, arns, renamed_to, proven=proven)),
-        renamed_to=renamed_to,
-        deleted_id=_deleted_id(record) if proven else "",
-        action=name_label(record.get("eventName")),
-        protocol=protocol_label(extra.get("protocol")),
-        data_transferred=_BOOLEANS[boolean(extra, "dataTransferred")],
-        error_code=error_code,
-        references=_references(record),
-        pull_request_step=None if error_code else _pull_request_step(record),
-        caller=_caller(inside(record, "userIdentity")),
+        ids,
+        uuid_text(record.event_id),
+        milliseconds(record.event_time),
+        repository,
+        proven,
+        bool(names),
+        _subjects(request, answer, extra, repository),
+        _shown(repository, resources, renamed_to, proven=proven),
+        renamed_to,
+        deleted_id if proven else "",
+        name_label(record.event_name),
+        protocol_label(extra.protocol),
+        _truth(extra.data_transferred),
+        error_code,
+        _references(request.references),
+        None if error_code else _pull_request_step(action, request),
+        _caller(record.user_identity),
     )
 
 
 # Which repository -------------------------------------------------------------------------
 
 
-def _repository_arns(record: Record) -> Iterator[tuple[Any, Repository]]:
+def _resources(resources: object) -> list[tuple[object, Repository]]:
     """
-    The CodeCommit entries of ``resources``, each with the repository its ARN names.
+    The account and the repository of each resource that is a repository of CodeCommit's.
     """
-    for entry in items(record, "resources"):
-        if repository := _arn_repository(text(entry, "ARN")):
-            yield entry, repository
+    if not isinstance(resources, list):
+        return []
+    return [
+        (resource.account_id, repository)
+        for resource in resources
+        if isinstance(resource, Resource)
+        and (repository := _ARN_REPOSITORIES[(text(resource.arn),)])
+    ]
 
 
 def _arn_repository(arn: str) -> Repository | None:
-    match = _REPOSITORY_ARN.fullmatch(arn)
+    match = _ARN_PATTERN.fullmatch(arn)
     return Repository(match[2], match[1], match[3]) if match else None
 
 
-def _owner(record: Record, arns: tuple[tuple[Any, Repository], ...]) -> str:
+_ARN_REPOSITORIES = Remembered(_arn_repository)
+
+
+def _repository(account_id: str, aws_region: str, name: str) -> Repository:
+    """
+    A repository as labels name it.
+    """
+    return Repository(account_label(account_id), region_label(aws_region), repository_label(name))
+
+
+_REPOSITORIES = Remembered(_repository)
+
+
+def _owner(record: Record, resources: list[tuple[object, Repository]]) -> str:
     """
     The account that owns the repository; the caller's account is another matter.
     """
-    candidates = [text(record, "recipientAccountId")]
-    if arns:
-        entry, repository = arns[0]
-        candidates = [text(entry, "accountId"), repository.account_id, *candidates]
-    return account_label(next(filter(None, candidates), None))
+    for account_id, repository in resources[:1]:
+        if owner := text(account_id) or repository.account_id:
+            return owner
+    return text(record.recipient_account_id)
 
 
-def _repository_names(record: Record, arns: tuple[tuple[Any, Repository], ...]) -> frozenset[str]:
+def _repository_names(
+    request: Request,
+    answer: Answer | None,
+    extra: Extra,
+    resources: list[tuple[object, Repository]],
+) -> tuple[str, ...]:
     """
     The names in the first place that has any: one, or several, which are none in particular.
     """
-    request = inside(record, "requestParameters")
-    answer = inside(record, "responseElements")
-    resource_arn = _arn_repository(text(request, "resourceArn"))
-    places = (
-        {text(inside(record, "additionalEventData"), "repositoryName")},
-        {text(request, "repositoryName")},
-        {name for name in items(request, "repositoryNames") if isinstance(name, str)},
-        {text(target, "repositoryName") for target in items(request, "targets")},
-        {resource_arn.name} if resource_arn else set(),
-        {text(request, "oldName")},
-        {text(inside(answer, "repositoryMetadata"), "repositoryName")},
-        {
-            text(target, "repositoryName")
-            for target in items(inside(answer, "pullRequest"), "pullRequestTargets")
-        },
-        {repository.name for _, repository in arns},
+    if name := text(extra.repository_name) or text(request.repository_name):
+        return (name,)
+    resource = request.resource_arn and _arn_repository(text(request.resource_arn))
+    return (
+        _texts(request.repository_names)
+        or _target_names(request.targets)
+        or _texts([resource.name] if resource else None)
+        or _texts(request.old_name and [request.old_name])
+        or _answered_names(answer)
+        or _texts([repository.name for _, repository in resources])
     )
-    return next((frozenset(named) for names in places if (named := names - {""})), frozenset())
 
 
-def _subjects(record: Record, repository: Repository) -> Iterator[Subject]:
+def _answered_names(answer: Answer | None) -> tuple[str, ...]:
+    if answer is None:
+        return ()
+    return _texts([Metadata.of(answer.repository_metadata).repository_name]) or _target_names(
+        PullRequest.of(answer.pull_request).pull_request_targets
+    )
+
+
+def _target_names(targets: object) -> tuple[str, ...]:
+    if not isinstance(targets, list):
+        return ()
+    return _texts([target.repository_name for target in targets if isinstance(target, Target)])
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    """
+    The texts of a list, each once.
+    """
+    if not values or not isinstance(values, list):
+        return ()
+    return tuple(dict.fromkeys(filter(None, map(text, values))))
+
+
+_PULL_REQUEST, _COMMENT, _REPOSITORY = IdKind
+
+
+def _subjects(
+    request: Request, answer: Answer | None, extra: Extra, repository: Repository
+) -> tuple[Subject, ...]:
     """
     Every id in a record that belongs to one repository, each once, in the order of look-up.
     """
-    request = inside(record, "requestParameters")
-    answer = inside(record, "responseElements")
-    extra = inside(record, "additionalEventData")
-    places = (
-        (IdKind.PULL_REQUEST, request, "pullRequestId"),
-        (IdKind.PULL_REQUEST, answer, "pullRequestId"),
-        (IdKind.PULL_REQUEST, inside(answer, "pullRequest"), "pullRequestId"),
-        (IdKind.COMMENT, request, "commentId"),
-        (IdKind.COMMENT, request, "inReplyTo"),
-        (IdKind.COMMENT, inside(answer, "comment"), "commentId"),
-        (IdKind.REPOSITORY, extra, "repositoryId"),
-        (IdKind.REPOSITORY, inside(answer, "repositoryMetadata"), "repositoryId"),
-        (IdKind.REPOSITORY, answer, "repositoryId"),
-    )
-    found = ((kind, id_text(parent, name)) for kind, parent, name in places)
-    for kind, one in dict.fromkeys(found):
-        if one:
-            yield Subject(kind, repository.account_id, repository.aws_region, one)
+    pull_requests = [request.pull_request_id]
+    comments = [request.comment_id, request.in_reply_to]
+    repositories = [extra.repository_id]
+    if answer:
+        shown = PullRequest.of(answer.pull_request)
+        pull_requests += [answer.pull_request_id, shown.pull_request_id]
+        comments += [Comment.of(answer.comment).comment_id]
+        metadata = Metadata.of(answer.repository_metadata)
+        repositories += [metadata.repository_id, answer.repository_id]
+    found: dict[Subject, None] = {}
+    for kind, ids in (
+        (_PULL_REQUEST, pull_requests),
+        (_COMMENT, comments),
+        (_REPOSITORY, repositories),
+    ):
+        for value in ids:
+            if value is not None and (one := id_text(value)):
+                found[Subject(kind, repository.account_id, repository.aws_region, one)] = None
+    return tuple(found)
 
 
 def _shown(
     repository: Repository,
-    arns: tuple[tuple[Any, Repository], ...],
+    resources: list[tuple[object, Repository]],
     renamed_to: str,
     *,
     proven: bool,
-) -> Iterator[Repository]:
+) -> frozenset[Repository]:
     """
     The repositories that a record shows to exist: by resource ARN, or by a success.
     """
-    for _, named in arns:
-        bounded = Repository(
-            account_label(named.account_id),
-            region_label(named.aws_region),
-            repository_label(named.name),
-        )
-        if named.name and named == bounded:
-            yield named
+    shown = [named for _, named in resources if named.name and named == _REPOSITORIES[named]]
     if proven and repository.name:
-        yield repository
+        shown.append(repository)
     if renamed_to:
-        yield repository._replace(name=renamed_to)
+        shown.append(repository._replace(name=renamed_to))
+    return frozenset(shown)
 
 
-def _new_name(record: Record, repository: Repository) -> str:
-    """
-    What UpdateRepositoryName calls the repository from then on; empty for other actions.
-    """
-    if record.get("eventName") != "UpdateRepositoryName" or not repository.name:
-        return ""
-    return repository_label(inside(record, "requestParameters").get("newName"))
-
-
-def _deleted_id(record: Record) -> str:
+def _deleted_id(answer: Answer | None) -> str:
     """
     The id of the repository that a DeleteRepository has deleted, empty where none was there.
 
     The request succeeds all the same, with no repositoryId in its answer (CodeCommit API
     Reference).
     """
-    if record.get("eventName") != "DeleteRepository":
+    return id_text(answer.repository_id) if answer else ""
+
+
+def _new_name(action: str, request: Request, repository: Repository) -> str:
+    """
+    What UpdateRepositoryName calls the repository from then on; empty for other actions.
+    """
+    if action != "UpdateRepositoryName" or not repository.name:
         return ""
-    return id_text(inside(record, "responseElements"), "repositoryId")
-
-
-def _deleted_nothing(record: Record) -> bool:
-    return record.get("eventName") == "DeleteRepository" and not _deleted_id(record)
+    return repository_label(request.new_name)
 
 
 # What happened, and by whom ---------------------------------------------------------------
 
 
-def _references(record: Record) -> tuple[Reference, ...] | None:
-    references = inside(record, "requestParameters").get("references")
-    if not isinstance(references, list):
-        return None
-    return tuple(
-        Reference(
-            _ref_type(text(reference, "ref")),
-            # A commit of zeros is how Git's protocol writes "no commit".
-            "delete" if _DELETED.fullmatch(text(reference, "commit")) else "update",
-        )
-        for reference in references
-    )
+def _truth(value: object) -> str:
+    """
+    A boolean as a label value; empty for anything else.
+    """
+    return str(value).lower() if isinstance(value, bool) else ""
+
+
+def _references(references: object) -> tuple[Reference, ...] | None:
+    return tuple(map(_reference, references)) if isinstance(references, list) else None
+
+
+def _reference(value: object) -> Reference:
+    if not isinstance(value, ToldReference):
+        return _ODD_REFERENCE
+    commit = text(value.commit)
+    # A commit of zeros is how Git's protocol writes "no commit".
+    change = "delete" if commit and not commit.strip("0") else "update"
+    return _REFERENCES[_ref_type(text(value.ref)), change]
 
 
 def _ref_type(ref: str) -> str:
     if ref.startswith("refs/heads/"):
         return "branch"
     return "tag" if ref.startswith("refs/tags/") else "other"
+
+
+_REFERENCES = {
+    (ref_type, change): Reference(ref_type, change)
+    for ref_type in ("branch", "tag", "other")
+    for change in ("update", "delete")
+}
+"""A push may name thousands, of which each is one of these."""
+
+_ODD_REFERENCE = _REFERENCES["other", "update"]
 
 
 _STEPS = {
@@ -376,22 +445,21 @@ _STEPS = {
     ("OverridePullRequestApprovalRules", "OVERRIDE"): PullRequestStep.OVERRIDDEN,
 }
 _STEP_PARAMETERS = {
-    "UpdatePullRequestStatus": "pullRequestStatus",
-    "UpdatePullRequestApprovalState": "approvalState",
-    "OverridePullRequestApprovalRules": "overrideStatus",
+    "UpdatePullRequestStatus": "pull_request_status",
+    "UpdatePullRequestApprovalState": "approval_state",
+    "OverridePullRequestApprovalRules": "override_status",
 }
 """The actions that say only in a parameter what happens (CodeCommit API Reference)."""
 
 
-def _pull_request_step(record: Record) -> PullRequestStep | None:
+def _pull_request_step(action: str, request: Request) -> PullRequestStep | None:
     """
     What a successful request does to a pull request; of a reply, if its comment is on one.
     """
-    action = text(record, "eventName")
     parameter = _STEP_PARAMETERS.get(action)
     if parameter is None:
         return _STEPS.get(action)
-    return _STEPS.get((action, text(inside(record, "requestParameters"), parameter)))
+    return _STEPS.get((action, text(getattr(request, parameter))))
 
 
 _TEMPORARY_TYPES = {
@@ -404,11 +472,20 @@ _TEMPORARY_TYPES = {
 }
 
 
-def _caller(identity: Record) -> Caller:
-    return Caller(name_label(identity.get("type")), _credentials(identity))
+def _caller(value: object) -> Caller:
+    identity = Identity.of(value)
+    key = text(identity.access_key_id)[: len("AKIA")]
+    return _CALLERS[text(identity.type), key, text(identity.invoked_by)]
 
 
-def _credentials(identity: Record) -> str:
+def _caller_of(kind: str, key: str, invoked_by: str) -> Caller:
+    return Caller(name_label(kind), _credentials(kind, key, invoked_by))
+
+
+_CALLERS = Remembered(_caller_of)
+
+
+def _credentials(kind: str, key: str, invoked_by: str) -> str:
     """
     What kind of credentials a request came with.
 
@@ -416,10 +493,9 @@ def _credentials(identity: Record) -> str:
     temporary (IAM User Guide, unique identifiers). An IAM user without one came with Git
     credentials or an SSH key, which are long-term; a service's own event has no type.
     """
-    kind, key = text(identity, "type"), text(identity, "accessKeyId")
     if kind == "Root":
         return "root"
-    if kind == "AWSService" or (not kind and text(identity, "invokedBy")):
+    if kind == "AWSService" or (not kind and invoked_by):
         return "aws_service"
     if key.startswith("AKIA") or (kind == "IAMUser" and not key.startswith("ASIA")):
         return "long_term"

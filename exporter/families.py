@@ -16,6 +16,8 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
+from operator import add
 from typing import NamedTuple
 
 OTHER = "(other)"
@@ -84,21 +86,30 @@ class Family:
         One observation of a histogram, as a total of its own.
         """
         bucket = bisect_left(self.buckets, thousandths / THOUSANDTHS)
-        return Total(
-            thousandths,
-            tuple(int(index == bucket) for index in range(len(self.buckets) + 1)),
-        )
+        return Total(thousandths, _one_in(bucket, len(self.buckets) + 1))
 
     def sum(self, one: Total, other: Total) -> Total:
         """
         Two totals of one series as one: counters and histograms add up, gauges keep the newest.
+
+        Raises:
+            ValueError: One of the two has other buckets.
         """
         if self.kind is Kind.GAUGE:
             return max(one, other)
-        return Total(
-            one.amount + other.amount,
-            tuple(a + b for a, b in zip(one.buckets, other.buckets, strict=True)),
-        )
+        if self.kind is Kind.COUNTER:
+            return Total(one.amount + other.amount)
+        if len(one.buckets) != len(other.buckets):
+            raise ValueError(f"{self.name}: {len(one.buckets)} and {len(other.buckets)} buckets")
+        return Total(one.amount + other.amount, tuple(map(add, one.buckets, other.buckets)))
+
+
+@cache
+def _one_in(bucket: int, buckets: int) -> tuple[int, ...]:
+    """
+    The counts of so many buckets, of which one holds an observation.
+    """
+    return tuple(int(index == bucket) for index in range(buckets))
 
 
 class Series(NamedTuple):

@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Any
-from uuid import UUID
+from typing import Any, TypeVar
+
+from exporter.records import Addendum, Record
 
 INVALID = "(invalid)"
-
-Record = Mapping[str, Any]
-"""One decoded CloudTrail record."""
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -31,7 +29,30 @@ _REGION = re.compile(r"[a-z0-9-]{1,32}")
 _PROTOCOL = re.compile(r"[A-Za-z0-9]{0,16}")
 _ID = re.compile(r"[A-Za-z0-9:_.-]{1,128}")
 _ID_INTEGER_MAX = 10**128
-_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_REMEMBERED_MAX = 4096
+_REMEMBERED_LENGTH_MAX = 256
+
+
+T = TypeVar("T")
+
+
+class Remembered(dict[tuple[str, ...], T]):
+    """
+    What a function makes of texts, remembered within bounds.
+
+    The labels of an organisation's events are few, and come again and again.
+    """
+
+    def __init__(self, make: Callable[..., T]) -> None:
+        self._make = make
+
+    def __missing__(self, texts: tuple[str, ...]) -> T:
+        made = self._make(*texts)
+        if sum(map(len, texts)) <= _REMEMBERED_LENGTH_MAX:
+            if len(self) >= _REMEMBERED_MAX:
+                self.clear()
+            self[texts] = made
+        return made
 
 
 def is_counted(record: Record) -> bool:
@@ -41,49 +62,25 @@ def is_counted(record: Record) -> bool:
     Insight, network-activity and aggregated records are about requests that have records of
     their own (CloudTrail User Guide, eventCategory, absent before version 1.07).
     """
-    return record.get("eventCategory") in (None, "Management")
+    return record.event_category in (None, "Management")
 
 
-def inside(parent: Any, name: str) -> Record:
+def text(value: object) -> str:
     """
-    The JSON object under a name, or an empty one.
+    A text; empty where there is none.
     """
-    child = parent.get(name) if isinstance(parent, dict) else None
-    return child if isinstance(child, dict) else {}
+    return value if isinstance(value, str) else ""
 
 
-def items(parent: Record, name: str) -> list[Any]:
+def id_text(value: object) -> str:
     """
-    The list under a name, or an empty one.
+    An id; empty where there is none. Ids compare as text, so 27 is "27".
     """
-    child = parent.get(name)
-    return child if isinstance(child, list) else []
-
-
-def text(parent: Any, name: str) -> str:
-    """
-    The text under a name; empty where there is none.
-    """
-    child = parent.get(name) if isinstance(parent, dict) else None
-    return child if isinstance(child, str) else ""
-
-
-def boolean(parent: Record, name: str) -> bool | None:
-    """
-    The boolean under a name; None for anything else.
-    """
-    child = parent.get(name)
-    return child if isinstance(child, bool) else None
-
-
-def id_text(parent: Record, name: str) -> str:
-    """
-    The id under a name; empty where there is none. Ids compare as text, so 27 is "27".
-    """
-    child = parent.get(name)
-    if isinstance(child, int) and not isinstance(child, bool) and abs(child) < _ID_INTEGER_MAX:
-        child = str(child)
-    return child if isinstance(child, str) and _ID.fullmatch(child) else ""
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _ID_INTEGER_MAX:
+        value = str(value)
+    return value if isinstance(value, str) and _ID.fullmatch(value) else ""
 
 
 def account_label(value: object) -> str:
@@ -121,43 +118,61 @@ def protocol_label(value: object) -> str:
     return "" if value is None else _bounded(_PROTOCOL, value)
 
 
-def error_label(record: Record) -> str:
+def error_label(code: object) -> str:
     """
     The error code of a failed request as a label value; empty for one that succeeded.
     """
-    code = record.get("errorCode")
     return "" if code in (None, "") else name_label(code)
+
+
+def uuid_bytes(value: object) -> bytes:
+    """
+    The 16 bytes of a UUID; none of anything else.
+    """
+    if not isinstance(value, str) or len(value) != 36:
+        return b""
+    if not value[8] == value[13] == value[18] == value[23] == "-":
+        return b""
+    try:
+        uuid = bytes.fromhex(value.replace("-", ""))
+    except ValueError:
+        return b""
+    # Less than that many are told with spaces between them.
+    return uuid if len(uuid) == 16 else b""
 
 
 def uuid_text(value: object) -> str:
     """
     A UUID in lower case; empty for anything else.
     """
-    return value.lower() if isinstance(value, str) and _UUID.fullmatch(value) else ""
+    return str(value).lower() if uuid_bytes(value) else ""
 
 
 def identities(record: Record) -> tuple[bytes, ...]:
     """
-    Every identity of a record, 16 bytes each, never none.
+    Every identity that a record tells, 16 bytes each.
 
     The same request can be told under two eventIDs that share a sharedEventID, and an
-    addendum repeats an event under its originalEventID (CloudTrail User Guide). What has
-    no UUID at all, like the samples of the CodeCommit guide, is known by its whole text.
+    addendum repeats an event under its originalEventID (CloudTrail User Guide).
+    """
+    event_id = uuid_bytes(record.event_id)
+    if event_id and record.shared_event_id is None and record.addendum is None:
+        return (event_id,)
+    ids = [event_id, uuid_bytes(Addendum.of(record.addendum).original_event_id)]
+    if shared := uuid_text(record.shared_event_id):
+        names = (shared, text(record.event_source), text(record.event_name))
+        ids.append(_digest(json.dumps(names)))
+    return tuple(dict.fromkeys(filter(None, ids)))
+
+
+def whole_identity(record: Mapping[str, Any]) -> bytes:
+    """
+    What a record is known by that tells no identity, like the samples of the CodeCommit guide.
 
     Raises:
-        RecursionError: The whole text is needed, and nested too deep.
+        RecursionError: It is nested too deep.
     """
-    uuids = (
-        uuid_text(record.get("eventID")),
-        uuid_text(inside(record, "addendum").get("originalEventID")),
-    )
-    ids = [UUID(one).bytes for one in uuids if one]
-    if shared := uuid_text(record.get("sharedEventID")):
-        names = (shared, text(record, "eventSource"), text(record, "eventName"))
-        ids.append(_digest(json.dumps(names)))
-    if not ids:
-        ids.append(_digest(json.dumps(record, sort_keys=True)))
-    return tuple(dict.fromkeys(ids))
+    return _digest(json.dumps(record, sort_keys=True))
 
 
 def _bounded(pattern: re.Pattern[str], value: object, otherwise: str = INVALID) -> str:

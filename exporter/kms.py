@@ -10,22 +10,23 @@ not told, so every value of the context is looked at.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from exporter.codecommit import EVENT_SOURCE, IdKind, Repository, Subject
 from exporter.fields import (
-    Record,
     account_label,
     error_label,
     id_text,
     identities,
-    inside,
     is_counted,
     name_label,
     region_label,
-    text,
     uuid_text,
+    whole_identity,
 )
+from exporter.records import Identity, Record, Request, told
 from exporter.timestamps import milliseconds
 
 KMS_EVENT_SOURCE = "kms.amazonaws.com"
@@ -55,31 +56,41 @@ def is_kms_request(record: Record) -> bool:
     Whether a record tells of a request to KMS that CodeCommit made.
     """
     return (
-        record.get("eventSource") == KMS_EVENT_SOURCE
+        record.event_source == KMS_EVENT_SOURCE
         and is_counted(record)
-        and EVENT_SOURCE
-        in (text(record.get("userIdentity"), "invokedBy"), text(record, "sourceIPAddress"))
+        and EVENT_SOURCE in (Identity.of(record.user_identity).invoked_by, record.source_ip_address)
     )
 
 
-def kms_request(record: Record) -> KmsRequest:
+def kms_request(record: Mapping[str, Any]) -> KmsRequest:
     """
     The request that such a record tells of, whatever its fields hold.
 
     Raises:
         RecursionError: The record has no UUID to be known by, and is nested too deep.
     """
-    repository = Repository(
-        account_label(record.get("recipientAccountId")), region_label(record.get("awsRegion")), ""
+    part = told(record)
+    return kms_request_told(part, identities(part) or (whole_identity(record),))
+
+
+def kms_request_told(record: Record, ids: tuple[bytes, ...]) -> KmsRequest:
+    """
+    The same of a record that has been read already, given the identities it is known by.
+    """
+    account_id, aws_region = (
+        account_label(record.recipient_account_id),
+        region_label(record.aws_region),
     )
-    context = inside(inside(record, "requestParameters"), "encryptionContext")
-    ids = [id_text(context, name) for name in context]
+    context = Request.of(record.request_parameters).encryption_context
+    found = map(id_text, context.values()) if isinstance(context, dict) else ()
     return KmsRequest(
-        ids=identities(record),
-        event_id=uuid_text(record.get("eventID")),
-        time_ms=milliseconds(record.get("eventTime")),
-        repository=repository,
-        subjects=tuple(Subject(IdKind.REPOSITORY, *repository[:2], one) for one in ids if one),
-        action=name_label(record.get("eventName")),
-        error_code=error_label(record),
+        ids=ids,
+        event_id=uuid_text(record.event_id),
+        time_ms=milliseconds(record.event_time),
+        repository=Repository(account_id, aws_region, ""),
+        subjects=tuple(
+            Subject(IdKind.REPOSITORY, account_id, aws_region, one) for one in found if one
+        ),
+        action=name_label(record.event_name),
+        error_code=error_label(record.error_code),
     )

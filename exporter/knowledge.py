@@ -172,6 +172,8 @@ class Repositories:
         Whether a label may name the repository, which is then active; not past the limit.
         """
         known = self.get(repository) or Known()
+        if known.active_ms and known.active_ms == now_ms:
+            return True
         if not known.active_ms:
             if self.named >= self._named_max:
                 return False
@@ -318,8 +320,9 @@ def _show(events: Iterable[Event], memory: Memory, now_ms: int) -> None:
     """
     newest: dict[Repository, int] = {}
     for event in events:
+        moment = _moment(event, now_ms)
         for repository in event.shows:
-            newest[repository] = max(newest.get(repository, 0), _moment(event, now_ms))
+            newest[repository] = max(newest.get(repository, 0), moment)
     for repository, shown_ms in newest.items():
         known = memory.repositories.get(repository)
         if known is None or known.shown_ms < shown_ms:
@@ -349,7 +352,7 @@ def _teach_by_name(event: Event, memory: Memory, now_ms: int) -> set[Repository]
     Returns the names whose repository ids are news.
     """
     told = set[Repository]()
-    if not event.repository.name:
+    if not event.repository.name or not event.subjects:
         return told
     at_ms = _moment(event, now_ms)
     lesson = Learnt(event.repository.name, at_ms)

@@ -34,7 +34,6 @@ from exporter.families import (
     REFERENCE_UPDATES,
     THOUSANDTHS,
     Exemplar,
-    Family,
     Kind,
     Series,
     Total,
@@ -54,6 +53,8 @@ from exporter.timestamps import usable_ms
 
 _ONE = Total(1)
 _ENDS = {PullRequestStep.MERGED, PullRequestStep.CLOSED}
+
+_GAUGE = Kind.GAUGE
 
 Addition = tuple[Series, Total]
 
@@ -102,14 +103,17 @@ class Tally:
         """
         Add what one event adds to some series.
         """
+        totals = self.totals
         for series, total in additions:
             family = FAMILY[series.family]
-            known = self.totals.get(series)
-            self.totals[series] = family.sum(known, total) if known else total
-            if event_id and family.kind is not Kind.GAUGE:
+            known = totals.get(series)
+            totals[series] = family.sum(known, total) if known else total
+            if event_id and family.kind is not _GAUGE:
                 bucket = total.buckets.index(1) if total.buckets else 0
-                exemplar = Exemplar(event_id, total.amount)
-                self.exemplars.setdefault(series, {})[bucket] = exemplar
+                exemplars = self.exemplars.get(series)
+                if exemplars is None:
+                    exemplars = self.exemplars[series] = {}
+                exemplars[bucket] = Exemplar(event_id, total.amount)
 
     def is_new(self, sight: Sight) -> bool:
         """
@@ -135,9 +139,9 @@ def tally(reading: Reading, memory: Memory, now_ms: int) -> Tally:
         if result.is_new(memory.see(request.ids, request.time_ms)):
             result.kms_requests += 1
             repository = first_learnt(request.subjects, memory) or request.repository
-            labels = _named(repository, memory, result, now_ms)
-            series = _series(KMS_REQUESTS, (*labels, request.action, request.error_code))
-            result.add([(series, _ONE)], request.event_id)
+            repository = _named(repository, memory, result, now_ms)
+            labels = (*repository, request.action, request.error_code)
+            result.add([(Series(KMS_REQUESTS.name, labels), _ONE)], request.event_id)
     return result
 
 
@@ -158,16 +162,16 @@ def _additions(
     Everything a new event adds, family by family.
     """
     labels = (*repository, event.action, event.protocol, event.data_transferred)
-    yield _series(EVENTS, labels), _ONE
-    yield _series(CALLER_EVENTS, (*repository, *event.caller)), _ONE
+    yield Series(EVENTS.name, labels), _ONE
+    yield Series(CALLER_EVENTS.name, (*repository, *event.caller)), _ONE
     if event.error_code:
-        yield _series(EVENT_ERRORS, (*repository, event.action, event.error_code)), _ONE
+        yield Series(EVENT_ERRORS.name, (*repository, event.action, event.error_code)), _ONE
     moment = usable_ms(event.time_ms, now_ms)
     if moment is not None and reading.delivered_ms is not None:
         delay_ms = max(0, reading.delivered_ms - moment)
-        yield _series(EVENT_DELIVERY, labels), EVENT_DELIVERY.observed(delay_ms)
+        yield Series(EVENT_DELIVERY.name, labels), EVENT_DELIVERY.observed(delay_ms)
     if moment is not None:
-        yield _series(LAST_EVENT, (*repository, event.action)), Total(moment)
+        yield Series(LAST_EVENT.name, (*repository, event.action)), Total(moment)
     if event.is_push:
         yield from _push_additions(event, repository, moment)
     step = event.pull_request_step
@@ -178,14 +182,14 @@ def _additions(
 
 def _push_additions(event: Event, repository: Repository, moment: int | None) -> Iterator[Addition]:
     labels = (*repository, event.protocol)
-    yield _series(PUSHES, labels), _ONE
+    yield Series(PUSHES.name, labels), _ONE
     if moment is not None:
-        yield _series(LAST_PUSH, tuple(repository)), Total(moment)
+        yield Series(LAST_PUSH.name, tuple(repository)), Total(moment)
     if event.references is not None:
         references = len(event.references) * THOUSANDTHS
-        yield _series(PUSH_REFERENCES, labels), PUSH_REFERENCES.observed(references)
+        yield Series(PUSH_REFERENCES.name, labels), PUSH_REFERENCES.observed(references)
         for reference in event.references:
-            yield _series(REFERENCE_UPDATES, (*repository, *reference)), _ONE
+            yield Series(REFERENCE_UPDATES.name, (*repository, *reference)), _ONE
 
 
 def _open_ms(moment: int | None, created: int) -> int | None:
@@ -199,10 +203,6 @@ def _pull_request_additions(
     step: PullRequestStep, repository: Repository, open_ms: int | None
 ) -> Iterator[Addition]:
     labels = (*repository, step)
-    yield _series(PULL_REQUEST_EVENTS, labels), _ONE
+    yield Series(PULL_REQUEST_EVENTS.name, labels), _ONE
     if step in _ENDS and open_ms is not None:
-        yield _series(PULL_REQUEST_OPEN, labels), PULL_REQUEST_OPEN.observed(open_ms)
-
-
-def _series(family: Family, labels: tuple[str, ...]) -> Series:
-    return Series(family.name, labels)
+        yield Series(PULL_REQUEST_OPEN.name, labels), PULL_REQUEST_OPEN.observed(open_ms)

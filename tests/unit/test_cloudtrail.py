@@ -12,14 +12,15 @@ import zlib
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from exporter import cloudtrail
-from exporter.cloudtrail import Decoded, decode, decode_record
+from exporter import cloudtrail, inflation
+from exporter.cloudtrail import Decoded, decode, decode_at_once, decode_record
 from exporter.codecommit import Event, event
 from exporter.errors import MalformedLogFile, OversizedLogFile, UnreadableMessage
 from exporter.kms import kms_request
 from tests.records import Record, api_call, git, log_file, push, record, text
 
 CAP = 1_000_000
+MIB = 1024 * 1024
 
 
 def pinned(*records: Record) -> list[Record]:
@@ -140,17 +141,17 @@ def test_a_files_compression_does_not_matter(body: bytes) -> None:
     assert Decoded(EVENTS, KMS_REQUESTS, 0, len(TEXT)) == read(body)
 
 
-@pytest.mark.parametrize("kept", [1, CAP], ids=["large", "small"])
+@pytest.mark.parametrize("short", [1, CAP], ids=["large", "short"])
 @pytest.mark.parametrize("size", [1, 7, 64])
-@pytest.mark.parametrize("pieces", ["_PIECE_BYTES", "_TEXT_PIECE_BYTES"])
+@pytest.mark.parametrize("pieces", ["_INPUT_BYTES", "PIECE_BYTES"])
 def test_the_pieces_read_do_not_matter(
-    pieces: str, size: int, kept: int, monkeypatch: pytest.MonkeyPatch
+    pieces: str, size: int, short: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     A piece may end anywhere: in a header, a trailer, the padding or CodeCommit's name.
     """
-    monkeypatch.setattr(cloudtrail, "_KEPT_BYTES_MAX", kept)
-    monkeypatch.setattr(cloudtrail, pieces, size)
+    monkeypatch.setattr(cloudtrail, "_SHORT_BYTES_MAX", short)
+    monkeypatch.setattr(inflation, pieces, size)
 
     assert {EVENTS} == {outcome(body) for body in COMPRESSED.values()}
     assert {MalformedLogFile} == {outcome(WHOLE[:length]) for length in range(2, len(WHOLE), 7)}
@@ -163,10 +164,97 @@ def test_a_large_files_spelling_does_not_matter(
     """
     What is searched for before a large file is kept is found however it is spelt.
     """
-    monkeypatch.setattr(cloudtrail, "_KEPT_BYTES_MAX", 1)
+    monkeypatch.setattr(cloudtrail, "_SHORT_BYTES_MAX", 1)
     plain = SPELLINGS[spelling]
 
     assert Decoded(EVENTS, KMS_REQUESTS, 0, len(plain)) == read(gzip.compress(plain))
+
+
+FAKE = GOOD.replace("tools", "fake")
+QUOTING = {
+    "another record": GOOD.replace(
+        '"requestParameters": {', f'"more": [1, {FAKE}, {FAKE}], "requestParameters": {{'
+    ),
+    "many": GOOD.replace(
+        '"requestParameters": {', f'"more": [{", ".join([FAKE] * 9)}], "requestParameters": {{'
+    ),
+    "a text": GOOD.replace("git/2.47.1", json.dumps(f"}},{FAKE}]}},{FAKE}")[1:-1]),
+    "brackets in a text": GOOD.replace("git/2.47.1", "}}]]{[,"),
+    "an escape at its end": GOOD.replace("git/2.47.1", "\\\\"),
+}
+
+
+@pytest.mark.parametrize("odd", [FOREIGN, LONE_SURROGATE], ids=["quickly", "patiently"])
+@pytest.mark.parametrize("quoting", QUOTING.values(), ids=QUOTING.keys())
+@pytest.mark.parametrize("size", [50, 333, 2_000])
+def test_what_a_record_quotes_is_none(
+    size: int, quoting: str, odd: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Wherever a large file is cut, a record within a record or a text is no event.
+    """
+    monkeypatch.setattr(cloudtrail, "_SHORT_BYTES_MAX", 1)
+    monkeypatch.setattr(inflation, "PIECE_BYTES", size)
+    body = gzip.compress(file_of(odd, quoting, FOREIGN, quoting, odd, GOOD))
+
+    assert ["tools"] * 3 == [found.repository.name for found in read(body).events]
+
+
+@quickly
+@given(
+    st.lists(st.sampled_from([*QUOTING.values(), GOOD, FOREIGN, LONE_SURROGATE, "[]", "5"])),
+    st.integers(1, 3_000),
+)
+def test_large_files_are_read_as_short_ones(records: list[str], size: int) -> None:
+    """
+    The same list says the same, in whatever pieces it comes, if nothing stands beside it.
+    """
+    body = gzip.compress(file_of(*records), compresslevel=1)
+    with pytest.MonkeyPatch.context() as patch:
+        whole = read(body)
+        patch.setattr(cloudtrail, "_SHORT_BYTES_MAX", 1)
+        patch.setattr(inflation, "PIECE_BYTES", size)
+
+        assert whole == read(body)
+
+
+def test_a_usual_file_is_decoded_at_once() -> None:
+    """
+    One that is short and has no odd record gives the same as the general way.
+    """
+    assert read(WHOLE) == decode_at_once(WHOLE, inflated_bytes_max=CAP)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        gzip.compress(TEXT) * 2,
+        TEXT,
+        WHOLE[:-1],
+        gzip.compress(file_of(GOOD, LONE_SURROGATE)),
+        gzip.compress(file_of(GOOD, *["1"] * 1000)),
+        gzip.compress(file_of(GOOD, " " * 600_000)),
+        gzip.compress(text(push("tools", *["refs/heads/a"] * 1500)).encode()),
+        gzip.compress(file_of(GOOD + " " * 200_000), compresslevel=0),
+        gzip.compress(b'{"Records":null,"of":"codecommit"}'),
+    ],
+    ids=[
+        "two members",
+        "plain",
+        "cut",
+        "odd",
+        "many records",
+        "large",
+        "much to read",
+        "badly compressed",
+        "no list",
+    ],
+)
+def test_any_other_file_is_not_decoded_at_once(body: bytes) -> None:
+    """
+    What may take its time is left to who has it.
+    """
+    assert decode_at_once(body, inflated_bytes_max=CAP) is None
 
 
 @pytest.mark.parametrize("place", range(90))
@@ -176,8 +264,8 @@ def test_a_name_is_found_across_the_edge_of_two_pieces(
     """
     Wherever a piece ends, a large file that names CodeCommit is known for one.
     """
-    monkeypatch.setattr(cloudtrail, "_KEPT_BYTES_MAX", 1)
-    monkeypatch.setattr(cloudtrail, "_TEXT_PIECE_BYTES", 50)
+    monkeypatch.setattr(cloudtrail, "_SHORT_BYTES_MAX", 1)
+    monkeypatch.setattr(inflation, "PIECE_BYTES", 50)
     body = gzip.compress(file_of(" " * place + GOOD))
 
     assert (event(json.loads(GOOD)),) == outcome(body)
@@ -266,9 +354,6 @@ def test_the_cap_is_the_largest_size_that_is_read(body: bytes) -> None:
         read(body, cap=len(TEXT) - 1)
 
 
-MIB = 1024 * 1024
-
-
 def most_held(body: bytes) -> int:
     """
     How many bytes were held at most while a body was read, itself left out.
@@ -306,27 +391,61 @@ def test_a_large_file_that_names_nothing_of_ours_is_not_held() -> None:
     assert most_held(body) < 8 * MIB
 
 
-def test_a_large_file_is_held_once() -> None:
+@pytest.mark.parametrize(
+    "place", ["{%s", '"Records"%s', "[%s", "}%s,", ",%s{", "}%s]", "]%s", "]}%s"]
+)
+def test_blanks_say_nothing_however_many_they_are(place: str) -> None:
     """
-    A file worth reading is in memory as a whole, and only once.
+    They are no part of a record, nor of what is around the records.
     """
-    body = gzip.compress(file_of(GOOD, " " * (24 * MIB) + FOREIGN), compresslevel=1)
+    tight = place.replace("%s", "")
+    blank = place.replace("%s", " " * 2 * MIB)
+    text_of_it = file_of(GOOD, FOREIGN).decode().replace(tight, blank, 1)
+    body = gzip.compress(text_of_it.encode(), compresslevel=1)
 
-    assert (event(json.loads(GOOD)),) == outcome(body, cap=32 * MIB)
-    assert most_held(body) < 32 * MIB
+    assert len(text_of_it) > 2 * MIB
+    assert ((event(json.loads(GOOD)),), 0) == (
+        read(body, cap=32 * MIB).events,
+        read(body, cap=32 * MIB).invalid,
+    )
+
+
+def test_a_large_file_worth_reading_is_not_held_either() -> None:
+    """
+    Neither is one whose records are read, quickly or patiently.
+    """
+    quick = file_of(*[FOREIGN] * 30_000, GOOD)
+    patient = file_of(GOOD, " " * (24 * MIB) + LONE_SURROGATE)
+
+    for text_of_it in (quick, patient):
+        body = gzip.compress(text_of_it, compresslevel=1)
+
+        assert (event(json.loads(GOOD)),) == outcome(body, cap=32 * MIB)
+        assert most_held(body) < 6 * MIB
+
+
+@pytest.mark.parametrize("tiny", ["1", "{}"])
+def test_many_tiny_records_are_not_held(tiny: str) -> None:
+    """
+    What takes many times its size while it is read is read in small parts.
+    """
+    body = gzip.compress(file_of(GOOD, *[tiny] * (700_000 // len(tiny)), GOOD), compresslevel=1)
+
+    assert 2 == len(read(body, cap=32 * MIB).events)
+    assert most_held(body) < 24 * MIB
 
 
 @pytest.mark.parametrize(
     ("start", "reason"),
     [
         (b"[", "JSON array"),
-        (b"PK\x03\x04", "does not begin"),
-        (b'{"records":[]}', "does not begin"),
+        (b"PK\x03\x04", "not JSON"),
+        (b'{"records":[]}', "no Records"),
     ],
 )
 def test_what_is_no_log_file_is_malformed_however_large(start: bytes, reason: str) -> None:
     """
-    A large text that is no log file is told from its beginning and end.
+    A large text that is no log file is told for what it is.
     """
     with pytest.raises(MalformedLogFile, match=reason):
         read(gzip.compress(start + b" " * (8 * MIB), compresslevel=1), cap=32 * MIB)
@@ -453,8 +572,8 @@ def test_what_is_no_record_of_ours_costs_nothing(odd: str, surrogate: bool) -> N
 @pytest.mark.parametrize(
     "odd",
     [
-        GOOD.replace("git/2.47.1", "\udcff"),
-        GOOD.replace('"readOnly": false', '"readOnly": ' + "1" * 5000),
+        GOOD.replace("tools", "\udcff"),
+        GOOD.replace('"tools"', "1" * 5000),
     ],
     ids=["bytes that are no UTF-8", "a number too long to read"],
 )
@@ -488,6 +607,21 @@ def test_a_lone_surrogate_costs_nothing(escape: str) -> None:
     decoded = read(body)
 
     assert (2, 0) == (len(decoded.events), decoded.invalid)
+
+
+def test_half_a_character_in_a_name_costs_nothing() -> None:
+    """
+    A member may be called anything, wherever it is.
+    """
+    named = GOOD.replace(
+        '"requestParameters": {', r'"\ud800": 1, "requestParameters": {"\udc00": [],'
+    )
+    decoded = read(file_of(FOREIGN, named, GOOD))
+
+    assert (["tools"] * 2, 0) == (
+        [found.repository.name for found in decoded.events],
+        decoded.invalid,
+    )
 
 
 def test_nesting_that_can_be_read_costs_nothing() -> None:
@@ -567,7 +701,7 @@ def test_a_text_may_hold_anything(odd: str, other: str) -> None:
 @pytest.mark.parametrize("number", ["1" * 5000, "NaN"])
 @pytest.mark.parametrize(
     "odd",
-    ['"userAgent": "\udcff"', '"readOnly": ' + "1" * 5000, '"readOnly": ' + nested(100_000)],
+    ['"errorCode": "\udcff"', '"errorCode": ' + "1" * 5000, '"readOnly": ' + nested(100_000)],
     ids=["no UTF-8", "a long number", "deep"],
 )
 def test_several_odd_records_cost_themselves(odd: str, number: str) -> None:
@@ -659,17 +793,23 @@ def test_what_is_no_record_is_unreadable(body: bytes) -> None:
 
 def test_a_record_that_is_too_deep_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    One that could be read, but not any further, is left as well.
+    One without any id that could be read, but not any further, is left as well.
     """
 
-    def give_up(_: Record) -> Event:
+    def give_up(_: Record) -> bytes:
         raise RecursionError
 
-    monkeypatch.setattr(cloudtrail, "event", give_up)
+    monkeypatch.setattr(cloudtrail, "whole_identity", give_up)
+    told = api_call("PutFile", "tools")
+    del told["eventID"]
+    nameless = json.dumps(told)
 
     with pytest.raises(UnreadableMessage, match="too deep"):
-        decode_record(GOOD.encode(), None)
-    assert (0, 2) == (len(read(file_of(GOOD, GOOD)).events), read(file_of(GOOD, GOOD)).invalid)
+        decode_record(nameless.encode(), None)
+    assert (1, 2) == (
+        len(read(file_of(nameless, GOOD, nameless)).events),
+        read(file_of(nameless, GOOD, nameless)).invalid,
+    )
 
 
 @quickly
@@ -723,16 +863,123 @@ def test_a_record_larger_than_any_of_cloudtrails_is_invalid() -> None:
     assert (1, 1) == (len(decoded.events), decoded.invalid)
 
 
-def test_more_records_than_any_file_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    What would fill the memory with events is no log file of CloudTrail's.
-    """
-    monkeypatch.setattr(cloudtrail, "_RECORDS_MAX", 2)
-    three = [api_call("PutFile", "tools") for _ in range(3)]
+DECRYPT: Record = record(
+    "Decrypt",
+    eventSource="kms.amazonaws.com",
+    sourceIPAddress="codecommit.amazonaws.com",
+    requestParameters={"encryptionContext": {"a": "1", "b": "2", "c": "3"}},
+)
 
-    assert 2 == len(decode(log_file(text(*three[:2])), inflated_bytes_max=CAP).events)
-    with pytest.raises(OversizedLogFile, match="more than 2 records"):
-        decode(log_file(text(*three)), inflated_bytes_max=CAP)
+
+@pytest.mark.parametrize(
+    ("told", "parts"),
+    [
+        (record("ListRepositories"), 1),
+        (api_call("PutFile", "tools"), 2),
+        (push("tools", *["refs/heads/a"] * 5), 8),
+        (record("PostCommentReply", requestParameters={"inReplyTo": "a", "commentId": "b"}), 3),
+        (DECRYPT, 4),
+    ],
+    ids=["a record", "a repository", "references", "ids", "KMS's ids"],
+)
+def test_more_than_any_file_has_is_refused(
+    told: Record, parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What would fill the memory is no log file of CloudTrail's, be it many records or large ones.
+    """
+    monkeypatch.setattr(cloudtrail, "_PARTS_MAX", 3 * parts)
+    body = log_file(text(*[told] * 3))
+    decoded = read(body)
+
+    assert 3 == len(decoded.events) + len(decoded.kms_requests)
+    monkeypatch.setattr(cloudtrail, "_PARTS_MAX", 3 * parts - 1)
+    with pytest.raises(OversizedLogFile, match="parts of CodeCommit's records"):
+        read(body)
+
+
+def test_what_is_not_meant_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A file that is read anew has what it has, not what was found the first time as well.
+    """
+    monkeypatch.setattr(cloudtrail, "_SHORT_BYTES_MAX", 1)
+    monkeypatch.setattr(cloudtrail, "_PARTS_MAX", 4)
+    monkeypatch.setattr(inflation, "PIECE_BYTES", 2_000)
+    cut_apart = GOOD.replace('{"eventVersion": ', '{"eventVersion":')
+
+    assert 2 == len(read(gzip.compress(file_of(cut_apart, cut_apart, LONE_SURROGATE))).events)
+
+
+def no_patience(_: object) -> list[memoryview]:
+    raise AssertionError("the file was read patiently")
+
+
+@pytest.mark.parametrize("place", range(12))
+def test_a_file_that_is_laid_out_well_is_read_quickly(
+    place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    In whichever piece it names CodeCommit first, no piece is lost.
+    """
+    monkeypatch.setattr(cloudtrail, "slices_patiently", no_patience)
+    monkeypatch.setattr(cloudtrail, "_SHORT_BYTES_MAX", 1)
+    monkeypatch.setattr(inflation, "PIECE_BYTES", 2_000)
+    foreign = record("PutObject", eventSource="s3.amazonaws.com", userAgent="x" * 1_300)
+    records = [*[foreign] * place, api_call("PutFile", "tools"), *[foreign] * 3]
+    body = gzip.compress(text(*records).encode())
+
+    assert (place + 4) * 2_000 < read(body).inflated_bytes + 2_000
+    assert 1 == len(read(body).events)
+
+
+@pytest.mark.parametrize("damage", [b"x", None], ids=["followed by junk", "cut"])
+def test_a_damaged_file_is_not_read_patiently(
+    damage: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whether it is whole, and within the cap, is known before it costs patience.
+    """
+    monkeypatch.setattr(cloudtrail, "slices_patiently", no_patience)
+    monkeypatch.setattr(cloudtrail, "_SHORT_BYTES_MAX", 1)
+    monkeypatch.setattr(inflation, "PIECE_BYTES", 100)
+    plain = b'{"of":"codecommit","Records":[],"more":"%s"}' % (b"x" * 1_000)
+    whole = gzip.compress(plain)
+
+    with pytest.raises(MalformedLogFile, match="gzip"):
+        read(whole[:-1] if damage is None else whole + damage)
+    with pytest.raises(OversizedLogFile):
+        read(whole, cap=len(plain) - 1)
+
+
+@pytest.mark.parametrize(
+    "first", [gzip.compress(b""), gzip.compress(b"") * 300], ids=["one", "many"]
+)
+@pytest.mark.parametrize(
+    "plain",
+    [
+        TEXT.decode().encode("utf-16"),
+        b"\xef\xbb\xbf" + TEXT.replace(b"git/2.47.1", rb"\ud800"),
+        TEXT,
+    ],
+    ids=["UTF-16", "byte order mark", "as CloudTrail writes it"],
+)
+def test_empty_members_before_it_do_not_matter(first: bytes, plain: bytes) -> None:
+    """
+    How a text begins is told by its first bytes, not by its first member.
+    """
+    assert EVENTS == read(first + gzip.compress(plain)).events
+
+
+@pytest.mark.parametrize("blanks", [0, 200_000, 2_000_000])
+@pytest.mark.parametrize("odd", [FOREIGN, LONE_SURROGATE], ids=["quickly", "patiently"])
+def test_blanks_after_a_record_do_not_make_it_too_large(odd: str, blanks: int) -> None:
+    """
+    However many they are.
+    """
+    large = GOOD[:-1] + f',"x":"{"y" * 900_000}"}}'
+    decoded = read(file_of(odd, large + " " * blanks, GOOD), cap=8 * MIB)
+
+    assert (2, 0) == (len(decoded.events), decoded.invalid)
 
 
 @pytest.mark.parametrize("odd", [r'"\ud800"', "1"], ids=["read apart", "read at once"])

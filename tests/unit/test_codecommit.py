@@ -24,6 +24,7 @@ from exporter.codecommit import (
     is_codecommit_event,
 )
 from exporter.fields import INVALID
+from exporter.records import told as told_of
 from tests.records import (
     OWNER,
     PERSONAL,
@@ -402,7 +403,7 @@ def test_only_management_records_of_codecommit_are_events(fields: Record, expect
     """
     The source must be CodeCommit's, the category Management or none.
     """
-    assert expected == is_codecommit_event(record("GetBranch", **fields))
+    assert expected == is_codecommit_event(told_of(record("GetBranch", **fields)))
 
 
 @pytest.mark.parametrize("absent", ["eventCategory", "eventSource"])
@@ -413,7 +414,7 @@ def test_the_category_may_be_absent_and_the_source_not(absent: str) -> None:
     told = record("GetBranch")
     del told[absent]
 
-    assert (absent == "eventCategory") == is_codecommit_event(told)
+    assert (absent == "eventCategory") == is_codecommit_event(told_of(told))
 
 
 EVENT_ID = "0F7C2A55-61f6-4b0c-8f4e-b4e3a1e0c001"

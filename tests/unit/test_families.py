@@ -152,5 +152,5 @@ def test_data_of_other_buckets_cannot_be_added() -> None:
     """
     A total with another number of buckets is refused, never cut to fit.
     """
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="buckets"):
         EVENT_DELIVERY.sum(EVENT_DELIVERY.zero(), PUSH_REFERENCES.zero())

@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 from exporter.codecommit import IdKind, Repository, Subject
 from exporter.fields import INVALID
 from exporter.kms import KmsRequest, is_kms_request, kms_request
+from exporter.records import told as told_of
 from exporter.timestamps import milliseconds
 from tests.records import OWNER, PERSONAL, REGION, Record, api_call, record
 
@@ -86,7 +87,7 @@ def test_a_request_is_codecommits_by_who_made_it(fields: Record, expected: bool)
     """
     Either field names the service; the user agent, which anybody may set, does not matter.
     """
-    assert expected is is_kms_request(asked(**fields))
+    assert expected is is_kms_request(told_of(asked(**fields)))
 
 
 @pytest.mark.parametrize("absent", ["eventCategory", "eventSource", "sourceIPAddress"])
@@ -97,14 +98,14 @@ def test_only_the_category_may_be_absent(absent: str) -> None:
     told = asked(userIdentity={})
     del told[absent]
 
-    assert (absent == "eventCategory") is is_kms_request(told)
+    assert (absent == "eventCategory") is is_kms_request(told_of(told))
 
 
 def test_an_event_of_codecommits_is_no_kms_request() -> None:
     """
     Nor does it become one by the service that made the call.
     """
-    assert not is_kms_request(api_call("GetBranch", "tools", sourceIPAddress=CODECOMMIT))
+    assert not is_kms_request(told_of(api_call("GetBranch", "tools", sourceIPAddress=CODECOMMIT)))
 
 
 def test_a_request_tells_where_what_and_when() -> None:
@@ -222,7 +223,7 @@ def test_any_field_may_hold_anything(field: str, value: Any) -> None:
     told = asked({"id": REPOSITORY_ID}) | {field: value}
     request = kms_request(told)
 
-    assert isinstance(is_kms_request(told), bool)
+    assert isinstance(is_kms_request(told_of(told)), bool)
     assert "" == request.repository.name
     assert {16} == {len(one) for one in request.ids}
     assert all(label.isascii() for label in (*request.repository, request.action, *ids(request)))
@@ -234,5 +235,5 @@ def test_any_object_is_a_request(told: Record) -> None:
     """
     Nothing needs to be there, and nothing that is there needs to be right.
     """
-    assert is_kms_request(told) in (True, False)
+    assert is_kms_request(told_of(told)) in (True, False)
     assert kms_request(told).ids

@@ -37,6 +37,7 @@ from exporter.kms import is_kms_request, kms_request
 from exporter.knowledge import Memory, Repositories, Sight
 from exporter.ledger.memory import DictMemory
 from exporter.notifications import LogFile
+from exporter.records import told
 from exporter.tally import Reading, Tally, tally
 from tests.records import OWNER, REGION, Record, api_call, denied, git, push, push_pair, record
 
@@ -59,8 +60,8 @@ def reading(*records: Record, delivered_ms: int | None = NOW_MS) -> Reading:
     return Reading(
         LogFile("trail", "one.json.gz"),
         delivered_ms,
-        events=tuple(event(one) for one in records if not is_kms_request(one)),
-        kms_requests=tuple(kms_request(one) for one in records if is_kms_request(one)),
+        events=tuple(event(one) for one in records if not is_kms_request(told(one))),
+        kms_requests=tuple(kms_request(one) for one in records if is_kms_request(told(one))),
     )
 
 
