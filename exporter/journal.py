@@ -45,7 +45,7 @@ class Journal:
     """
 
     def __init__(self) -> None:
-        self._series: dict[Series, dict[int, Counted]] = {}
+        self._series: dict[Series, Mapping[int, Counted]] = {}
         self._repositories: set[Repository] = set()
 
     def note(
@@ -59,11 +59,10 @@ class Journal:
         Take note of what a commit has changed, with the exemplars it has brought.
         """
         for one in series:
-            self._series.setdefault(one, {})
+            self._series.setdefault(one, NO_EXEMPLARS)
         for one, buckets in (exemplars or {}).items():
-            self._series.setdefault(one, {}).update(
-                {bucket: Counted(exemplar, counted_ms) for bucket, exemplar in buckets.items()}
-            )
+            new = {bucket: Counted(exemplar, counted_ms) for bucket, exemplar in buckets.items()}
+            self._series[one] = {**self._series.get(one, NO_EXEMPLARS), **new}
         self._repositories.update(repositories)
 
     def take(self) -> Entries:

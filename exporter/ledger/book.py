@@ -14,11 +14,12 @@ Rules:
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from exporter.codecommit import Repository
-from exporter.families import FAMILY, Exemplar, Kind, Series, SeriesState
+from exporter.families import FAMILY, Exemplar, Kind, Series, SeriesState, Total
 from exporter.journal import Journal
 from exporter.knowledge import Known, Repositories
 from exporter.retirement import NEVER, Retirement, repository_in
@@ -58,12 +59,14 @@ class Change:
     What a commit makes of a book: series and repositories as they are afterwards.
 
     ``counted_ms`` is when the events were counted whose ``exemplars`` these are, 0 where none was.
+    ``new_counters`` is how many of the series are counters and histograms not there before.
     """
 
     series: dict[Series, SeriesState] = field(default_factory=dict)
     known: Mapping[Repository, Known] = field(default_factory=dict)
     exemplars: dict[Series, dict[int, Exemplar]] = field(default_factory=dict)
     counted_ms: int = 0
+    new_counters: int = 0
 
 
 class Book:
@@ -89,7 +92,8 @@ class Book:
         self.counted_ms = counted_ms
         self._policy = policy
         self._named = sum(known.active_ms > 0 for known in self.known.values())
-        self._counters = _counters(self.series)
+        self._counters = sum(map(_is_counter, self.series))
+        self._by_repository: defaultdict[Repository, list[Series]] | None = None
 
     def repositories(self) -> Repositories:
         """
@@ -105,26 +109,35 @@ class Book:
 
         Each tally is told how often a limit was hit for it.
         """
-        changed = self._returning(known, now_ms)
+        before = self._returning(known, now_ms)
+        totals: dict[Series, Total] = {}
         exemplars: dict[Series, dict[int, Exemplar]] = {}
         room = self._policy.series_max - self._counters
+        left = room
         for tally in tallies:
-            for wanted, total in tally.totals.items():
+            for wanted, added in tally.totals.items():
                 series = wanted
-                if room <= 0 and series not in changed and series not in self.series:
+                if left <= 0 and series not in totals and series not in self.series:
                     series = FAMILY[wanted.family].other()
                     tally.limit_hits += 1
-                if series not in changed:
-                    changed[series] = self._before(series, now_ms)
-                    room -= series not in self.series and _is_counter(series)
-                state = changed[series]
-                family = FAMILY[series.family]
-                changed[series] = state._replace(total=family.sum(state.total, total))
-                if wanted in tally.exemplars:
-                    exemplars.setdefault(series, {}).update(tally.exemplars[wanted])
-        if not exemplars or self.counted_ms - now_ms > AHEAD_MAX_MS:
-            return Change(changed, known)
-        return Change(changed, known, exemplars, max(now_ms, self.counted_ms + COUNTED_STEP_MS))
+                total = totals.get(series)
+                if total is None:
+                    if series not in before:
+                        before[series] = self._before(series, now_ms)
+                        left -= series not in self.series and _is_counter(series)
+                    total = before[series].total
+                totals[series] = FAMILY[series.family].sum(total, added)
+                if told := tally.exemplars.get(wanted):
+                    exemplars.setdefault(series, {}).update(told)
+        change = Change(
+            before | {one: SeriesState(total, *before[one][1:]) for one, total in totals.items()},
+            known,
+            new_counters=room - left,
+        )
+        if exemplars and self.counted_ms - now_ms <= AHEAD_MAX_MS:
+            change.exemplars = exemplars
+            change.counted_ms = max(now_ms, self.counted_ms + COUNTED_STEP_MS)
+        return change
 
     def released(self, series: Collection[Series], now_ms: int) -> Change:
         """
@@ -143,12 +156,14 @@ class Book:
         Take over what the ledger has kept for good.
         """
         series, known = change.series, change.known
-        self._counters += _counters(one for one in series if one not in self.series)
+        self._counters += change.new_counters
         self._named += sum(
             new.active_ms > 0
             and not self.known.get(repository, new._replace(active_ms=0)).active_ms
             for repository, new in known.items()
         )
+        if self._by_repository is not None:
+            _sort_in(self._by_repository, (one for one in series if one not in self.series))
         self.series.update(series)
         self.known.update(known)
         self.counted_ms = max(self.counted_ms, change.counted_ms)
@@ -188,11 +203,14 @@ class Book:
         }
         if not back:
             return {}
+        if self._by_repository is None:  # where nothing ever comes back, this would be for nothing
+            self._by_repository = defaultdict(list)
+            _sort_in(self._by_repository, self.series)
         return self._held(
             one
-            for one, state in self.series.items()
-            if (repository := repository_in(one)) in back
-            and retirement.hides(state, back[repository], now_ms)
+            for repository, old in back.items()
+            for one in self._by_repository[repository]
+            if retirement.hides(self.series[one], old, now_ms)
         )
 
     def _held(self, series: Iterable[Series]) -> dict[Series, SeriesState]:
@@ -222,5 +240,8 @@ def _is_counter(series: Series) -> bool:
     return FAMILY[series.family].kind is not Kind.GAUGE
 
 
-def _counters(series: Iterable[Series]) -> int:
-    return sum(map(_is_counter, series))
+def _sort_in(
+    by_repository: defaultdict[Repository, list[Series]], series: Iterable[Series]
+) -> None:
+    for one in series:
+        by_repository[repository_in(one)].append(one)

@@ -52,6 +52,7 @@ class Place:
         self.path = path
         self.moved_aside: Path | None = None
         self._lock = lock
+        self._lock_file = self.beside(".lock")
         self._ledger: tuple[int, int] | None = None
 
     @classmethod
@@ -115,7 +116,7 @@ class Place:
             LedgerUnavailable: One of them is gone, or another file.
         """
         try:
-            lock = _identity(self.beside(".lock").stat())
+            lock = _identity(self._lock_file.stat())
             ledger = _identity(self.path.stat())
         except OSError as error:
             raise self._taken_away() from error

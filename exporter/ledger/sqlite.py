@@ -6,8 +6,9 @@ Theory of operation
 * One process owns the file: its place is taken for as long as the ledger is open (see
   ``place``). Therefore the series can be held in memory as well, and a commit writes their
   new values instead of reading the old ones.
-* One thread writes. Readings that arrive while it commits go together into the next
-  transaction; if that fails, each is tried alone, so that one reading's fault is its own.
+* One thread writes. Readings that arrive within a moment, or while it commits, go together
+  into one transaction; if that fails, each is tried alone, so that one reading's fault is its
+  own.
 * A lost ledger never begins again by itself. Where one has been and is no more, somebody
   has to say what to begin with.
 * A copy that takes the ledger's place catches up first (see ``copies``). Nothing of it is
@@ -48,12 +49,12 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from exporter.codecommit import Repository
+from exporter.codecommit import Repository, Subject
 from exporter.errors import ConfigError, LedgerUnavailable
 from exporter.families import FAMILY, Series, SeriesState
 from exporter.grouping import Groups
 from exporter.journal import Journal
-from exporter.knowledge import Known
+from exporter.knowledge import Known, Learnt, Repositories
 from exporter.ledger.book import Book, Change, Policy
 from exporter.ledger.copies import copy_beside
 from exporter.ledger.place import Place, refuse_lost
@@ -62,10 +63,12 @@ from exporter.ledger.tables import (
     DAY_MS,
     EDGE_MS,
     PERIOD_MS,
+    Asked,
     Replay,
     SeenIds,
     SqliteMemory,
     drop_replay,
+    forget_hashes,
     keep_fact,
     keep_hashes,
     keep_lag,
@@ -87,7 +90,31 @@ from exporter.timestamps import usable_ms
 
 FLOOR_STEP_MS = 3600 * 1000
 GROUP_SIZE_MAX = 50
+GROUP_SIZE_ENOUGH = 16
+LINGER_SECONDS = 0.05
+"""How long a commit of fewer readings than are enough waits for more: half of what one costs is
+the transaction, whatever it holds."""
 HASHES_WAITING_MAX = 10_000
+FORGOTTEN_AT_ONCE = 1000
+"""How many hashes of a day long over a commit forgets: a busy day's millions, all in one,
+would keep those waiting that come after."""
+LEARNT_MAX = 4096
+"""How much of what is known of ids stays in memory from one transaction to the next."""
+
+PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    # Some builds overwrite what is deleted with zeros; a period's table would be written once
+    # more, whole, to be dropped.
+    "secure_delete = OFF",
+    # In KiB, taken as it is needed. Ids are random: where there are many, each is on a page of
+    # its own, and with the usual 2 MB twice as many are read from the file.
+    "cache_size = -32768",
+    # In pages. The same page is changed by many transactions and written back once for all.
+    "wal_autocheckpoint = 4000",
+    # A single large transaction would make the file beside the ledger as large for good.
+    "journal_size_limit = 67108864",
+)
 SQLITE_VERSION_MIN = (3, 37)
 """The first version with STRICT tables."""
 
@@ -109,11 +136,18 @@ class SqliteLedger:
     ) -> None:
         self._place = place
         self._path = place.path
+        self._files = [place.path, place.beside("-wal")]
         self._window_ms = window_ms
         self._policy = policy
         self._now = now
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
-        self._groups = Groups(self._commit_group, size_max=GROUP_SIZE_MAX, name="ledger commits")
+        self._groups = Groups(
+            self._commit_group,
+            size_max=GROUP_SIZE_MAX,
+            name="ledger commits",
+            linger_seconds=LINGER_SECONDS,
+            enough=GROUP_SIZE_ENOUGH,
+        )
         self._turn = asyncio.Lock()
         self._writes: set[asyncio.Task[object]] = set()
         self._hashes: list[int] = []
@@ -253,7 +287,8 @@ class SqliteLedger:
         """
         self._refuse_if_closed()
         if not reading.is_empty:
-            return await self._groups.submit(reading)
+            # Whoever catches up commits one by one, and would wait for nobody.
+            return await self._groups.submit(reading, urgent=self._replay is not None)
         self._hashes += log_file_hashes([reading])
         if len(self._hashes) >= HASHES_WAITING_MAX:
             await self._undisturbed(self._write([]))
@@ -373,8 +408,8 @@ class SqliteLedger:
         self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         new = self._is_new()
         version = FORMAT if new else self._version()
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
+        for pragma in PRAGMAS:
+            self._db.execute(f"PRAGMA {pragma}")
         if version < FORMAT:
             self._keep_format(version)
         with self._transaction():
@@ -489,6 +524,9 @@ class SqliteLedger:
         self._born_ms: int = facts["born_ms"]
         self._floor_ms: int = facts["floor_ms"]
         self._retired_after_ms: int = facts.get("retire_after_ms", 0)
+        self._forgotten = 0  # the day on which all older ones were
+        self._lag = (0, 0)  # a day, and how late a log file was counted then
+        self._learnt: dict[Subject, Learnt | None] = {}
         self._periods = {
             int(name.removeprefix("seen_"))
             for (name,) in self._db.execute(
@@ -511,9 +549,8 @@ class SqliteLedger:
         """
         See how much room the ledger takes; where that cannot be told, the last figure stays.
         """
-        names = [self._path.name + suffix for suffix in ("", "-wal")]
         with suppress(OSError):
-            self._bytes = sum(self._path.with_name(name).stat().st_size for name in names)
+            self._bytes = sum(file.stat().st_size for file in self._files)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -546,8 +583,7 @@ class SqliteLedger:
         with self._transaction():
             self._raise_floor(readings, now_ms)
             repositories = self._book.repositories()
-            ids = SeenIds(self._db, self._born_ms, self._floor_ms, self._periods, now_ms)
-            memory = SqliteMemory(self._db, ids, repositories, self._renames)
+            memory = self._memory(readings, repositories, now_ms)
             tallies = [tally(reading, memory, now_ms) for reading in readings]
             memory.write()
             change = self._book.changed(tallies, repositories.changed, now_ms)
@@ -556,11 +592,50 @@ class SqliteLedger:
             if change.counted_ms:
                 keep_fact(self._db, "counted_ms", change.counted_ms)
             # A file counts as read by the transaction that counts its events, not before.
-            keep_hashes(self._db, [*hashes, *log_file_hashes(readings)], now_ms // DAY_MS)
+            self._remember([*hashes, *log_file_hashes(readings)], now_ms // DAY_MS)
             if not self._replay:  # what is read once more is late for a reason of its own
-                keep_lag(self._db, readings, now_ms)
+                self._keep_lag(readings, now_ms)
+        if len(self._learnt) > LEARNT_MAX:
+            self._learnt.clear()
         self._measure()
         return tallies, change
+
+    def _memory(
+        self, readings: Sequence[Reading], repositories: Repositories, now_ms: int
+    ) -> SqliteMemory:
+        """
+        What the ledger remembers that these readings may ask for.
+        """
+        ids = SeenIds(
+            self._db,
+            born_ms=self._born_ms,
+            floor_ms=self._floor_ms,
+            periods=self._periods,
+            now_ms=now_ms,
+            asked=(one for reading in readings for one in _counted_once(reading)),
+        )
+        return SqliteMemory(self._db, ids, repositories, self._renames, self._learnt)
+
+    def _remember(self, hashes: Sequence[int], today: int) -> None:
+        """
+        Keep the hashes of log files, and forget more than that of days long over.
+        """
+        keep_hashes(self._db, hashes, today)
+        some = FORGOTTEN_AT_ONCE + 2 * len(hashes)
+        if self._forgotten != today and not forget_hashes(self._db, today, some):
+            self._forgotten = today
+
+    def _keep_lag(self, readings: Sequence[Reading], now_ms: int) -> None:
+        """
+        Keep how late these log files are counted, where others of the day were not as late.
+        """
+        delivered = [one.delivered_ms for one in readings if one.delivered_ms is not None]
+        if not delivered:
+            return
+        lag = (now_ms // DAY_MS, now_ms - min(delivered))
+        if lag[0] != self._lag[0] or lag > self._lag:
+            keep_lag(self._db, *lag)
+            self._lag = lag
 
     def _raise_floor(self, readings: Sequence[Reading], now_ms: int) -> None:
         """
@@ -590,6 +665,16 @@ class SqliteLedger:
             change = self._book.released(series, now_ms)
             keep_series(self._db, change.series)
         return change
+
+
+def _counted_once(reading: Reading) -> Iterator[Asked]:
+    """
+    Everything in a reading that may have been seen before.
+    """
+    for event in reading.events:
+        yield event.ids, event.time_ms
+    for request in reading.kms_requests:
+        yield request.ids, request.time_ms
 
 
 def _newest_ms(readings: Sequence[Reading], now_ms: int) -> int:

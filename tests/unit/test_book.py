@@ -126,6 +126,22 @@ def test_all_series_of_a_repository_come_back_held() -> None:
     assert (Total(2), Total(6)) == (book.series[PUSH].total, book.series[pull].total)
 
 
+def test_a_series_born_after_a_return_comes_back_with_the_next() -> None:
+    """
+    A repository may retire again and again, and has more series each time.
+    """
+    book = returning()
+    pull = Series(EVENTS.name, (*TOOLS, "GitPull", "SSH", "true"))
+    tally = Tally()
+    tally.add([(pull, Total(5))], ID)
+    commit(book, tally, now_ms=NOW_MS + DAY_MS)
+    book.update(book.released([PUSH, pull], NOW_MS + DAY_MS))
+    commit(book, pushes("tools"), now_ms=NOW_MS + 2 * DAY_MS)
+
+    assert (Total(3), Total(5)) == (book.series[PUSH].shown, book.series[pull].shown)
+    assert [None, None] == [book.series[one].released_ms for one in (PUSH, pull)]
+
+
 def test_a_repository_that_is_there_again_comes_back_held() -> None:
     """
     One that was deleted may be back by a rename, or a look at it, before anything is counted.

@@ -254,6 +254,26 @@ def days_back(copy: Path, clock: Clock) -> float:
     return (clock.seconds * 1000 - replay.from_ms) / DAY_MS
 
 
+@pytest.mark.parametrize("days", [0, -30])
+async def test_the_latest_log_file_of_a_day_tells_how_far_a_copy_catches_up(
+    path: Path, into: Path, clock: Clock, days: int
+) -> None:
+    """
+    Of several commits on a day the latest files count, also after a clock has been put right.
+    """
+    found = list[float]()
+    async with opened(path, clock) as ledger:
+        for number, lag in enumerate((3.0, 4.0, 9.0, 5.0)):
+            delivered = clock.seconds - lag * DAY
+            await ledger.commit(reading(at(delivered), key=f"{number}", delivered=delivered))
+            await ledger.copy(into)
+            found.append(days_back(into, clock))
+            if number == 1:
+                clock.seconds += days * DAY
+
+    assert [3.0, 4.0, 9.0, 9.0] == found
+
+
 async def test_a_copy_of_1970_catches_up_from_the_beginning(
     path: Path, into: Path, clock: Clock
 ) -> None:

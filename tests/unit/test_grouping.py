@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from exporter.grouping import Groups
-from tests.fakes import idle
+from tests.fakes import idle, in_no_time
 
 
 class Doubler:
@@ -174,3 +174,132 @@ async def test_settling_an_idle_line_returns_at_once(groups: Groups[int, int]) -
     await groups.settle()
 
     assert 4 == await groups.submit(2)
+
+
+@in_no_time
+async def test_who_is_in_no_hurry_waits_for_others(doubler: Doubler) -> None:
+    """
+    A group of too few lingers; one of enough goes at once, and takes along who else is there.
+    """
+    loop = asyncio.get_running_loop()
+    groups = Groups(doubler, size_max=3, name="doubling", linger_seconds=5, enough=2)
+    begun = loop.time()
+    alone = await groups.submit(1)
+    lingered = loop.time() - begun
+    together = await asyncio.gather(*map(groups.submit, (2, 3, 4)))
+
+    assert (2, 5.0) == (alone, lingered)
+    assert [4, 6, 8] == together
+    assert 5.0 == loop.time() - begun
+    assert [[1], [2, 3, 4]] == doubler.groups
+
+
+@in_no_time
+async def test_a_second_group_is_gathered_like_the_first(doubler: Doubler) -> None:
+    """
+    Those left over when enough have gone wait for more of their own.
+    """
+    loop = asyncio.get_running_loop()
+    groups = Groups(doubler, size_max=2, name="doubling", linger_seconds=5)
+    begun = loop.time()
+    await asyncio.gather(*map(groups.submit, (1, 2, 3)))
+
+    assert 5.0 == loop.time() - begun
+    assert [[1, 2], [3]] == doubler.groups
+
+
+@pytest.fixture
+def lingering(doubler: Doubler) -> Groups[int, int]:
+    """
+    Waits five seconds for three.
+    """
+    return Groups(doubler, size_max=3, name="doubling", linger_seconds=5)
+
+
+@in_no_time
+async def test_who_is_urgent_lets_nobody_linger(
+    lingering: Groups[int, int], doubler: Doubler
+) -> None:
+    """
+    It goes at once, alone or with whoever waits already, and the next group lingers again.
+    """
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await lingering.submit(1, urgent=True)
+    alone = loop.time() - begun
+    waiting = asyncio.create_task(lingering.submit(2))
+    await asyncio.sleep(1)
+    answers = [await lingering.submit(3, urgent=True), await waiting]
+    together = loop.time() - begun
+    await lingering.submit(4)
+
+    assert [6, 4] == answers
+    assert [0.0, 1.0, 6.0] == [alone, together, loop.time() - begun]
+    assert [[1], [2, 3], [4]] == doubler.groups
+
+
+@in_no_time
+async def test_whoever_gives_up_while_a_group_lingers_loses_only_the_answer(
+    lingering: Groups[int, int], doubler: Doubler
+) -> None:
+    """
+    Its item stays in the group, which waits for no longer than it would have.
+    """
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    leaving, staying = (asyncio.create_task(lingering.submit(number)) for number in (1, 2))
+    await asyncio.sleep(1)
+    leaving.cancel()
+
+    assert 4 == await staying
+    assert leaving.cancelled()
+    assert 5.0 == loop.time() - begun
+    assert [[1, 2]] == doubler.groups
+
+
+@in_no_time
+async def test_settling_waits_for_a_group_that_lingers(
+    lingering: Groups[int, int], doubler: Doubler
+) -> None:
+    """
+    Also where all who asked have given up.
+    """
+    asking = asyncio.create_task(lingering.submit(1))
+    await asyncio.sleep(1)
+    asking.cancel()
+    await lingering.settle()
+
+    assert [[1]] == doubler.groups
+
+
+@in_no_time
+async def test_a_group_that_lingered_fails_like_any_other(
+    lingering: Groups[int, int], doubler: Doubler
+) -> None:
+    """
+    Everyone in it is told, and the next group is gathered and carried out.
+    """
+    doubler.faults = 1
+    errors = await asyncio.gather(*map(lingering.submit, (1, 2)), return_exceptions=True)
+
+    assert [OSError, OSError] == [type(error) for error in errors]
+    assert 6 == await lingering.submit(3)
+    assert [[1, 2], [3]] == doubler.groups
+
+
+@in_no_time
+async def test_a_group_of_enough_leaves_no_timer(
+    lingering: Groups[int, int], doubler: Doubler
+) -> None:
+    """
+    The next one lingers for all of its own time.
+    """
+    loop = asyncio.get_running_loop()
+    first = asyncio.create_task(lingering.submit(1))
+    await asyncio.sleep(4)
+    await asyncio.gather(first, *map(lingering.submit, (2, 3)))
+    begun = loop.time()
+    await lingering.submit(4)
+
+    assert 5.0 == loop.time() - begun
+    assert [[1, 2, 3], [4]] == doubler.groups

@@ -31,7 +31,7 @@ from exporter.metrics import Page
 from exporter.notifications import LogFile
 from exporter.retirement import Retirement
 from exporter.tally import Reading, tally as honest_tally
-from tests.fakes import Clock
+from tests.fakes import Clock, in_no_time
 from tests.pages import page_of
 from tests.processes import OPENMETRICS
 from tests.readings import BIRTH, DAY, at, events_total, reading
@@ -324,6 +324,23 @@ async def test_forgotten_periods_leave_the_file(
     assert f"seen_{period}" not in tables(path)
 
 
+async def test_a_period_that_is_forgotten_is_not_written_once_more(
+    open_ledger: OpenLedger, clock: Clock, path: Path
+) -> None:
+    """
+    What is dropped is left as it is on the disk: commits that wait for it wait a moment.
+    """
+    ledger = await open_ledger(window_days=30)
+    records = [at(BIRTH + DAY) for _ in range(3000)]
+    await ledger.commit(reading(*records))
+    ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    held = path.stat().st_size
+    clock.seconds += 60 * DAY
+    await ledger.commit(reading(at(clock.seconds)))
+
+    assert path.with_name("ledger.db-wal").stat().st_size < held / 2
+
+
 async def test_events_older_than_the_ledger_are_kept_for_good(
     open_ledger: OpenLedger, clock: Clock
 ) -> None:
@@ -390,6 +407,25 @@ async def test_a_group_is_one_transaction(open_ledger: OpenLedger) -> None:
 
     assert [1] * 20 == [len(tally.counted) for tally in tallies]
     assert 1 == len(begun)
+
+
+@pytest.mark.parametrize("moment", [BIRTH, BIRTH + DAY, BIRTH + 300 * DAY, None])
+async def test_copies_in_one_group_count_once(
+    open_ledger: OpenLedger, moment: float | None
+) -> None:
+    """
+    Two log files of a group, and two records of one of them, may tell of the same event.
+    """
+    ledger = await open_ledger()
+    one = at(BIRTH)
+    time = None if moment is None else at(moment)["eventTime"]
+    copy = one | {"eventTime": time}
+    tallies = await asyncio.gather(
+        ledger.commit(reading(one, copy)), ledger.commit(reading(copy, one, key="two.json.gz"))
+    )
+
+    assert [(1, 1), (0, 2)] == [(len(tally.counted), tally.repeated) for tally in tallies]
+    assert 1 == events_total(ledger)
 
 
 async def test_one_faulty_reading_does_not_spoil_its_group(
@@ -537,6 +573,62 @@ async def test_a_rename_that_was_not_kept_is_not_known(
     assert [{"tools"}, {"kit"}] == found
 
 
+async def test_what_was_not_kept_has_not_been_learnt(
+    open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What a failed commit has read of an id is known to no later one.
+    """
+    ledger = await open_ledger()
+    shown = at(BIRTH, responseElements={"pullRequestId": "27"})
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "keep_series", fail)
+        with pytest.raises(LedgerUnavailable):
+            await ledger.commit(reading(shown))
+    asked = record("GetPullRequest", requestParameters={"pullRequestId": "27"})
+    tally = await ledger.commit(reading(asked))
+
+    assert {""} == {series.labels[2] for series in tally.totals}
+
+
+@pytest.mark.parametrize("learnt_max", [0, 1000])
+async def test_what_has_been_learnt_is_known_however_little_stays_in_memory(
+    open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch, learnt_max: int
+) -> None:
+    """
+    What is not there any more is read again; what was not known before is known once it is.
+    """
+    monkeypatch.setattr(sqlite, "LEARNT_MAX", learnt_max)
+    ledger = await open_ledger()
+    asked = [record("GetPullRequest", requestParameters={"pullRequestId": "27"}) for _ in range(3)]
+    before = await ledger.commit(reading(asked[0], key="before"))
+    await ledger.commit(reading(at(BIRTH, responseElements={"pullRequestId": "27"}), key="told"))
+    after = [await ledger.commit(reading(one, key="after")) for one in asked[1:]]
+
+    assert [{""}, {"tools"}, {"tools"}] == [
+        {series.labels[2] for series in tally.totals} for tally in (before, *after)
+    ]
+
+
+async def test_what_has_been_learnt_does_not_pile_up_in_memory(
+    open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Of all pull requests that there have been, a few of the last stay.
+    """
+    monkeypatch.setattr(sqlite, "LEARNT_MAX", 2)
+    ledger = await open_ledger()
+    for number in range(9):
+        shown = at(BIRTH, responseElements={"pullRequestId": f"{number}"})
+        await ledger.commit(reading(shown, key=f"{number}.json.gz"))
+
+    assert len(ledger._learnt) <= 3
+
+
 async def test_a_release_takes_nothing_back(open_ledger: OpenLedger) -> None:
     """
     A release after a commit of unknown outcome keeps what that commit added.
@@ -677,6 +769,25 @@ async def test_many_files_without_events_are_kept_in_between(
     db.close()
 
     assert 5 == kept
+
+
+async def test_a_busy_day_is_forgotten_little_by_little(
+    open_ledger: OpenLedger, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Each commit forgets a few of the log files read on a day long over, until none is left.
+    """
+    monkeypatch.setattr(sqlite, "FORGOTTEN_AT_ONCE", 10)
+    ledger = await open_ledger()
+    for number in range(30):
+        await ledger.commit(reading(key=f"{number}.json.gz"))
+    found = []
+    for day in (0, 1, 4, 4, 4, 4):
+        clock.seconds = BIRTH + day * DAY
+        await ledger.commit(reading(at(BIRTH), key=f"full {day}.json.gz"))
+        found += ledger._db.execute("SELECT count(*) FROM log_file").fetchone()
+
+    assert [31, 32, 32 - 12 + 1, 32 - 24 + 1, 2, 2] == found
 
 
 async def test_a_changed_bucket_list_is_a_new_birth(
@@ -1026,6 +1137,34 @@ async def test_an_end_that_cannot_be_written_is_none(open_ledger: OpenLedger) ->
     assert ((due, 1), None) == (failed, ledger.replay)
 
 
+@in_no_time
+async def test_who_catches_up_waits_for_no_others(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Log files come one by one then; once it has caught up, a commit lingers for more of them.
+    """
+
+    async def missing(_: Place) -> Replay | None:
+        return Replay(0, counts=True)
+
+    monkeypatch.setattr(sqlite, "LINGER_SECONDS", 3600)
+    loop = asyncio.get_running_loop()
+    ledger = await SqliteLedger.open(
+        path, window_seconds=90 * DAY, policy=Policy(), missing=missing
+    )
+    moments = [loop.time()]
+    for number in range(2):
+        await ledger.commit(reading(at(BIRTH), key=f"{number}.json.gz"))
+        moments.append(loop.time())
+    await ledger.replayed()
+    await ledger.commit(reading(at(BIRTH), key="two.json.gz"))
+    moments.append(loop.time())
+    await ledger.close()
+
+    assert [0, 0, 3600] == [after - before for before, after in pairwise(moments)]
+
+
 async def test_replayed_twice_is_replayed_once(open_ledger: OpenLedger) -> None:
     """
     A second word of it forgets nothing that has been counted since.
@@ -1091,6 +1230,44 @@ async def test_a_copy_of_a_closed_ledger_is_refused(
             await work
 
     assert not (tmp_path / "copy").exists()
+
+
+async def test_no_more_stays_in_memory_than_may(
+    open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Of what one commit learns of ids memory keeps only so much; the file keeps it all.
+    """
+    monkeypatch.setattr(sqlite, "LEARNT_MAX", 10)
+    ledger = await open_ledger()
+    merges = (
+        record(
+            "MergePullRequestByFastForward",
+            requestParameters={"repositoryName": "tools", "pullRequestId": str(number)},
+        )
+        for number in range(20)
+    )
+    await ledger.commit(reading(*merges))
+    kept = len(ledger._learnt)
+    asked = record("GetPullRequest", requestParameters={"pullRequestId": "7"})
+    tally = await ledger.commit(reading(asked, key="two.json.gz"))
+
+    assert kept <= 10
+    assert {"tools"} == {series.labels[2] for series in tally.totals}
+
+
+async def test_a_log_file_without_a_delivery_time_tells_no_lag(open_ledger: OpenLedger) -> None:
+    """
+    Nobody knows how late it is: it is not taken for one that was there at once.
+    """
+    ledger = await open_ledger()
+    found = []
+    for delivered in (None, BIRTH - 60):
+        await ledger.commit(reading(at(BIRTH), delivered=delivered))
+        facts = ledger._db.execute("SELECT value FROM fact WHERE name GLOB 'lag_ms_*'")
+        found.append(facts.fetchall())
+
+    assert [[], [(60_000,)]] == found
 
 
 # Lost ledgers ----------------------------------------------------------------------------
