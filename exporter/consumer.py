@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from exporter.aws.queue import BATCH_MAX, Message, Queue
 from exporter.errors import (
@@ -104,7 +104,65 @@ class Pace:
         """
         Wait until there is no pause.
         """
-        await asyncio.sleep(max(0.0, self._pause_ends - asyncio.get_running_loop().time()))
+        if self._pause_ends:
+            await asyncio.sleep(max(0.0, self._pause_ends - asyncio.get_running_loop().time()))
+
+
+class Invisibility:
+    """
+    Keeps others from receiving a message in hand during the block.
+
+    It is hidden anew whenever half of its time is over, for as long as SQS lets it. A failure,
+    of which ``failed`` is told, leaves time for a few attempts more.
+    """
+
+    def __init__(
+        self, queue: Queue, message: Message, failed: Callable[[QueueUnavailable], None]
+    ) -> None:
+        self._queue = queue
+        self._message = message
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._given_back = self._loop.time() + IN_HAND_SECONDS_MAX
+        self._renewal: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._renew_after(1 / 2)
+
+    async def __aexit__(self, *_error: object) -> None:
+        try:
+            if self._renewal is not None:
+                # One that is under way would undo what is done with the message next.
+                await asyncio.wait([self._renewal], timeout=LAST_RENEWAL_SECONDS)
+        finally:
+            if self._renewal is not None:
+                self._renewal.cancel()
+            self._timer.cancel()
+
+    def _renew_after(self, share: float) -> None:
+        """
+        Renew when so much of the time is over for which the queue hides a message.
+        """
+        self._timer = self._loop.call_later(self._queue.visibility_seconds * share, self._begin)
+
+    def _begin(self) -> None:
+        self._renewal = self._loop.create_task(
+            self._renew(), name=f"renewal of {self._message.message_id}"
+        )
+
+    async def _renew(self) -> None:
+        seconds = min(self._queue.visibility_seconds, self._given_back - self._loop.time())
+        if seconds < 1:
+            return
+        try:
+            await self._queue.hide(self._message, seconds)
+        except ReceiptExpired:
+            return
+        except QueueUnavailable as error:
+            self._failed(error)
+            self._renew_after(1 / 8)
+        else:
+            self._renew_after(1 / 2)
 
 
 class Consumer:
@@ -234,7 +292,7 @@ class Consumer:
         See one message to its end, whichever that is.
         """
         try:
-            async with self._kept_hidden(message):
+            async with Invisibility(self._queue, message, self._telemetry.renewal_failed):
                 await self._count(message)
         except asyncio.CancelledError:
             await self._release(message)
@@ -249,75 +307,29 @@ class Consumer:
         """
         Count one message when its turn comes; again and again while the ledger is what fails.
         """
-        backoff = Backoff()
         async with self._hands:
             await self._pace.keep()
-            async with self._being_begun():
-                while True:
-                    try:
-                        if await self._pipeline.count(self._queue, message):
-                            self._pace.recover()
-                    except LedgerUnavailable:
-                        await asyncio.sleep(backoff.next_seconds())
-                    except LogFileThrottled:
-                        self._pace.slow_down()  # before anybody gets the hand that is freed
-                        raise
-                    else:
-                        return
-
-    @asynccontextmanager
-    async def _being_begun(self) -> AsyncIterator[None]:
-        task = asyncio.current_task()
-        assert task is not None, "a message is counted by a task of its own"  # noqa: S101
-        self._begun.add(task)
-        try:
-            yield
-        finally:
-            self._begun.discard(task)
-
-    @asynccontextmanager
-    async def _kept_hidden(self, message: Message) -> AsyncIterator[None]:
-        """
-        Keep others from receiving the message during the block.
-        """
-        over = asyncio.Event()
-        renewals = asyncio.create_task(
-            self._renew(message, over), name=f"renewals of {message.message_id}"
-        )
-        try:
-            yield
-        finally:
-            over.set()
-            # One that is under way would undo what is done with the message next.
-            await asyncio.wait([renewals], timeout=LAST_RENEWAL_SECONDS)
-            renewals.cancel()
-
-    async def _renew(self, message: Message, over: asyncio.Event) -> None:
-        """
-        Hide the message anew whenever half of its time is over, for as long as SQS lets it.
-
-        A failure leaves time for a few attempts more.
-        """
-        clock = asyncio.get_running_loop()
-        given_back = clock.time() + IN_HAND_SECONDS_MAX
-        share = 1 / 2
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._queue.visibility_seconds * share):
-                    await over.wait()
-                    return
-            seconds = min(self._queue.visibility_seconds, given_back - clock.time())
-            if seconds < 1:
-                return
+            task = asyncio.current_task()
+            assert task is not None, "a message is counted by a task of its own"  # noqa: S101
+            self._begun.add(task)
             try:
-                await self._queue.hide(message, seconds)
-            except ReceiptExpired:
-                return
-            except QueueUnavailable as error:
-                share = 1 / 8
-                self._telemetry.renewal_failed(error)
+                await self._count_begun(message)
+            finally:
+                self._begun.discard(task)
+
+    async def _count_begun(self, message: Message) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                if await self._pipeline.count(self._queue, message):
+                    self._pace.recover()
+            except LedgerUnavailable:
+                await asyncio.sleep(backoff.next_seconds())
+            except LogFileThrottled:
+                self._pace.slow_down()  # before anybody gets the hand that is freed
+                raise
             else:
-                share = 1 / 2
+                return
 
     async def _postpone(self, message: Message, error: LogFileUnavailable) -> None:
         """

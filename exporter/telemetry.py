@@ -19,18 +19,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    contextmanager,
-)
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import product
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 import prometheus_client
@@ -59,7 +55,7 @@ AWS_OPERATIONS = {
     "sqs": (
         "ReceiveMessage",
         "DeleteMessageBatch",
-        "ChangeMessageVisibility",
+        "ChangeMessageVisibilityBatch",
         "GetQueueAttributes",
         "GetQueueUrl",
     ),
@@ -377,22 +373,39 @@ class Telemetry:
         prometheus_client.GCCollector(registry=self.registry)
         self._now = now
         self._metrics = {metric.name: _registered(metric, self.registry) for metric in METRICS}
+        self._found: dict[tuple[str, ...], Any] = {}
         for service, operations in AWS_OPERATIONS.items():
             for operation, code in product(operations, sorted({*AWS_CODES.values(), OTHER})):
-                self._metric("aws_requests_total").labels(service, operation, code)
+                self._metric("aws_requests_total", service, operation, code)
         self._last_said: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
         self._ages: dict[str, deque[tuple[float, float]]] = {}
         self._newest_delivery_ms = 0
         self._told_of_seldom_scrapes = False
 
-    def _metric(self, name: str) -> Any:
-        return self._metrics[f"codecommit_exporter_{name}"]
+    def _metric(self, name: str, *labels: str) -> Any:
+        """
+        A metric, or the one series of it that has these label values.
+
+        Each is looked up once: in the library that takes several times as long as counting.
+        """
+        found = self._found.get((name, *labels))
+        if found is None:
+            metric = self._metrics[f"codecommit_exporter_{name}"]
+            found = self._found[name, *labels] = metric.labels(*labels) if labels else metric
+        return found
+
+    def _add(self, number: int, name: str, *labels: str) -> None:
+        """
+        Add to a counter what most files add nothing to.
+        """
+        if number:
+            self._metric(name, *labels).inc(number)
 
     # Starting and stopping.
 
     def started(self, *, version: str, revision: str, python: str) -> None:
-        self._metric("build_info").labels(version, revision, python).set(1)
+        self._metric("build_info", version, revision, python).set(1)
         say(logging.INFO, "Starting codecommit-exporter", version=version, revision=revision)
 
     def listening(self, address: str) -> None:
@@ -466,7 +479,7 @@ class Telemetry:
 
     def queue_joined(self, name: str) -> None:
         recent = self._ages[name] = deque(maxlen=RECENT_MESSAGES_MAX)
-        self._metric("queue_oldest_age_seconds").labels(name).set_function(
+        self._metric("queue_oldest_age_seconds", name).set_function(
             lambda: self._oldest_age(recent)
         )
 
@@ -510,7 +523,7 @@ class Telemetry:
 
     def notification_read(self, notification: Notification) -> None:
         outcome = "read" if notification.log_files or notification.inline else "acknowledged"
-        self._metric("notifications_total").labels(notification.envelope, outcome).inc()
+        self._metric("notifications_total", notification.envelope, outcome).inc()
 
     def message_deleted(self) -> None:
         self._message_ended("deleted")
@@ -528,15 +541,15 @@ class Telemetry:
         self._message_ended("left")
         if isinstance(error, Permanent) and type(error) in _REFUSED_ENVELOPES:
             envelope = _REFUSED_ENVELOPES[type(error)]
-            self._metric("notifications_total").labels(envelope, "refused").inc()
-            self._metric("refused_total").labels(error.reason).inc()
+            self._metric("notifications_total", envelope, "refused").inc()
+            self._metric("refused_total", error.reason).inc()
         if isinstance(error, _ERRORS_TOLD_BEFORE):
             return  # told when it happened
         self._say_seldom("A message is left on the queue", error, message_id=message_id)
 
     def _message_ended(self, outcome: str) -> None:
         self._metric("messages_in_hand").dec()
-        self._metric("messages_total").labels(outcome).inc()
+        self._metric("messages_total", outcome).inc()
 
     def queue_failed(self, error: ExporterError, *, retry_seconds: float) -> None:
         self._say_seldom("The queue fails", error, retry_seconds=retry_seconds)
@@ -546,58 +559,53 @@ class Telemetry:
         About how many messages a queue holds, by state.
         """
         for state, number in messages.items():
-            self._metric("queue_messages").labels(queue, state).set(number)
+            self._metric("queue_messages", queue, state).set(number)
 
     def dead_letters_seen(self, queue: str, messages: int) -> None:
-        self._metric("queue_messages").labels(queue, "dead_letter").set(messages)
+        self._metric("queue_messages", queue, "dead_letter").set(messages)
 
     # Log files.
 
-    @contextmanager
-    def log_file_in_hand(self) -> Iterator[None]:
-        with self._metric("log_files_in_hand").track_inprogress():
-            yield
+    def log_file_in_hand(self) -> AbstractContextManager[object]:
+        in_hand: AbstractContextManager[object] = self._metric(
+            "log_files_in_hand"
+        ).track_inprogress()
+        return in_hand
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> AbstractContextManager[object]:
         """
         Times one step, whether it succeeds or not.
         """
-        with self._metric("stage_seconds").labels(name).time():
-            yield
+        return _Timing(self._metric("stage_seconds", name))
 
-    @asynccontextmanager
-    async def entering(
+    def entering(
         self, stage: str, context: AbstractAsyncContextManager[Entered]
-    ) -> AsyncIterator[Entered]:
+    ) -> AbstractAsyncContextManager[Entered]:
         """
         Times how long it takes to enter a context, not what is done in it.
         """
-        async with AsyncExitStack() as stack:
-            with self.stage(stage):
-                entered = await stack.enter_async_context(context)
-            yield entered
+        return _Entering(self.stage(stage), context)
 
     def log_file_fetched(self, compressed_bytes: int) -> None:
-        self._metric("log_file_bytes_total").labels("compressed").inc(compressed_bytes)
+        self._metric("log_file_bytes_total", "compressed").inc(compressed_bytes)
 
     def log_file_ignored(self, kind: ObjectKind) -> None:
-        self._metric("log_files_total").labels(kind).inc()
+        self._metric("log_files_total", kind).inc()
 
     def decoded(self, decoded: Decoded) -> None:
         """
         Some records have been read, of a log file or from a message.
         """
-        self._metric("records_total").labels("codecommit").inc(len(decoded.events))
-        self._metric("records_total").labels("kms").inc(len(decoded.kms_requests))
-        self._metric("records_invalid_total").inc(decoded.invalid)
+        self._add(len(decoded.events), "records_total", "codecommit")
+        self._add(len(decoded.kms_requests), "records_total", "kms")
+        self._add(decoded.invalid, "records_invalid_total")
 
     def log_file_decoded(self, decoded: Decoded) -> None:
-        self._metric("log_file_bytes_total").labels("inflated").inc(decoded.inflated_bytes)
+        self._metric("log_file_bytes_total", "inflated").inc(decoded.inflated_bytes)
         self.decoded(decoded)
 
     def log_file_counted(self, reading: Reading, source: Source, tally: Tally) -> None:
-        self._metric("log_files_total").labels(_outcome(tally)).inc()
+        self._metric("log_files_total", _outcome(tally)).inc()
         self._counted(source, tally)
         if source is Source.QUEUE:
             self._observe_lag(tally.counted)
@@ -621,10 +629,10 @@ class Telemetry:
         self._say_seldom("An inline event is not counted", error, message_id=message_id)
 
     def _counted(self, source: Source, tally: Tally) -> None:
-        self._metric("events_counted_total").labels(source).inc(len(tally.counted))
-        self._metric("duplicate_events_total").inc(tally.repeated)
-        self._metric("late_events_total").inc(tally.late)
-        self._metric("series_limit_hits_total").inc(tally.limit_hits)
+        self._add(len(tally.counted), "events_counted_total", source)
+        self._add(tally.repeated, "duplicate_events_total")
+        self._add(tally.late, "late_events_total")
+        self._add(tally.limit_hits, "series_limit_hits_total")
         if tally.limit_hits and (left_out := self._silence("limits")) is not None:
             say(
                 logging.WARNING,
@@ -635,9 +643,9 @@ class Telemetry:
             )
 
     def log_file_failed(self, error: Exception, **fields: str) -> None:
-        self._metric("log_files_total").labels("failed").inc()
+        self._metric("log_files_total", "failed").inc()
         if isinstance(error, Permanent):
-            self._metric("refused_total").labels(error.reason).inc()
+            self._metric("refused_total", error.reason).inc()
         self._say_seldom("A log file is not counted", error, **fields)
 
     def _observe_lag(self, events: Sequence[Event]) -> None:
@@ -672,7 +680,7 @@ class Telemetry:
     def aws_request(self, service: str, operation: str, code: str) -> None:
         known = AWS_CODES.get(code, OTHER)
         if operation in AWS_OPERATIONS.get(service, ()):
-            self._metric("aws_requests_total").labels(service, operation, known).inc()
+            self._metric("aws_requests_total", service, operation, known).inc()
 
     def release_failed(self, error: ExporterError) -> None:
         self._say_seldom("New series stay at 0 for now", error)
@@ -710,6 +718,48 @@ class Telemetry:
         self._last_said[topic] = now
         left_out = self._left_out.pop(topic, 0)
         return {"left_out": left_out} if left_out else {}
+
+
+class _Timing:
+    """
+    Observes how long its block takes.
+    """
+
+    __slots__ = ("_begun", "_histogram")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self._begun = 0.0
+
+    def __enter__(self) -> None:
+        self._begun = time.perf_counter()
+
+    def __exit__(self, *_error: object) -> None:
+        self._histogram.observe(time.perf_counter() - self._begun)
+
+
+class _Entering(AbstractAsyncContextManager[Entered]):
+    """
+    A context that is another, but for the time that entering it takes.
+    """
+
+    def __init__(
+        self, timing: AbstractContextManager[object], context: AbstractAsyncContextManager[Entered]
+    ) -> None:
+        self._timing = timing
+        self._context = context
+
+    async def __aenter__(self) -> Entered:
+        with self._timing:
+            return await self._context.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._context.__aexit__(kind, error, traceback)
 
 
 class ReplayProgress:

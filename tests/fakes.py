@@ -294,6 +294,8 @@ class FakeSqs:
     def __init__(self, edge: Edge) -> None:
         self.messages: dict[str, Sent] = {}
         self.undeletable: set[str] = set()
+        self.unhidable: dict[str, str] = {}
+        """Codes of what is wrong with a receipt handle, beside what is found wrong here."""
         self.attributes = {
             "RedrivePolicy": json.dumps({"deadLetterTargetArn": DEAD_LETTER_ARN}),
             "VisibilityTimeout": "30",
@@ -346,37 +348,28 @@ class FakeSqs:
         entries = parameters["Entries"]
         ids = ",".join(self._name_of(entry["ReceiptHandle"]) for entry in entries)
         async with self.edge.crossed("delete_message_batch", ids):
-            self._check_queue("DeleteMessageBatch", parameters)
-            if len(entries) > 10:
-                raise refusal("DeleteMessageBatch", "TooManyEntriesInBatchRequest")
-            if len({entry["Id"] for entry in entries}) < len(entries):
-                raise refusal("DeleteMessageBatch", "BatchEntryIdsNotDistinct")
+            self._check_batch("DeleteMessageBatch", parameters)
             answer: dict[str, Any] = {"Successful": [], "Failed": []}
             for entry in entries:
                 failure = self._failure_to_delete(entry["ReceiptHandle"])
                 answer["Failed" if failure else "Successful"].append({"Id": entry["Id"], **failure})
             return {part: entries for part, entries in answer.items() if entries}
 
-    async def change_message_visibility(self, **parameters: Any) -> dict[str, Any]:
-        handle, seconds = parameters["ReceiptHandle"], parameters["VisibilityTimeout"]
-        message = self._handles.get(handle)
-        if message:
-            after = round(self._now() - message.received_at)
-            self.hidings.append(Hiding(message.message_id, after, seconds))
-        async with self.edge.crossed("change_message_visibility", self._name_of(handle)):
-            self._check_queue("ChangeMessageVisibility", parameters)
-            if message is None:
-                raise refusal("ChangeMessageVisibility", "ReceiptHandleIsInvalid")
-            is_in_hand = message.message_id in self.in_flight
-            visible_at = self._now() + seconds
-            if (
-                not (is_in_hand and handle == message.receipt_handles[-1])
-                or visible_at > message.received_at + VISIBILITY_SECONDS_MAX
-            ):
-                raise refusal("ChangeMessageVisibility", "InvalidParameterValue")
-            message.visible_at = visible_at
-            self._arrival.set()
-            return {}
+    async def change_message_visibility_batch(self, **parameters: Any) -> dict[str, Any]:
+        entries = parameters["Entries"]
+        for entry in entries:
+            if message := self._handles.get(entry["ReceiptHandle"]):
+                after = round(self._now() - message.received_at)
+                self.hidings.append(Hiding(message.message_id, after, entry["VisibilityTimeout"]))
+        ids = ",".join(self._name_of(entry["ReceiptHandle"]) for entry in entries)
+        async with self.edge.crossed("change_message_visibility_batch", ids):
+            self._check_batch("ChangeMessageVisibilityBatch", parameters)
+            answer: dict[str, Any] = {"Successful": [], "Failed": []}
+            for entry in entries:
+                code = self._hide(entry["ReceiptHandle"], entry["VisibilityTimeout"])
+                failure = {"Code": code, "SenderFault": True} if code else {}
+                answer["Failed" if code else "Successful"].append({"Id": entry["Id"], **failure})
+            return {part: entries for part, entries in answer.items() if entries}
 
     async def get_queue_attributes(self, **parameters: Any) -> dict[str, Any]:
         async with self.edge.crossed("get_queue_attributes"):
@@ -403,6 +396,14 @@ class FakeSqs:
         if parameters["QueueUrl"] != QUEUE_URL:
             raise refusal(operation, "AWS.SimpleQueueService.NonExistentQueue")
 
+    def _check_batch(self, operation: str, parameters: Mapping[str, Any]) -> None:
+        self._check_queue(operation, parameters)
+        entries = parameters["Entries"]
+        if len(entries) > 10:
+            raise refusal(operation, "TooManyEntriesInBatchRequest")
+        if len({entry["Id"] for entry in entries}) < len(entries):
+            raise refusal(operation, "BatchEntryIdsNotDistinct")
+
     def _name_of(self, handle: str) -> str:
         """
         What a call with this receipt handle is about.
@@ -421,6 +422,26 @@ class FakeSqs:
         if handle == message.receipt_handles[-1]:
             self.messages.pop(message.message_id, None)
         return {}
+
+    def _hide(self, handle: str, seconds: int) -> str:
+        """
+        Move the end of a message's invisibility, or tell why not.
+        """
+        if handle in self.unhidable:
+            return self.unhidable[handle]
+        message = self._handles.get(handle)
+        if message is None:
+            return "ReceiptHandleIsInvalid"
+        is_in_hand = message.message_id in self.in_flight
+        visible_at = self._now() + seconds
+        if (
+            not (is_in_hand and handle == message.receipt_handles[-1])
+            or visible_at > message.received_at + VISIBILITY_SECONDS_MAX
+        ):
+            return "InvalidParameterValue"
+        message.visible_at = visible_at
+        self._arrival.set()
+        return ""
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

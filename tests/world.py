@@ -327,9 +327,11 @@ class Sqs:
             self.messages[mail.message_id] = mail
         return True
 
-    def hide(self, receipt_handle: str, seconds: int) -> None:
+    def hide(self, receipt_handle: str, seconds: int) -> str:
         """
         Keep a message in flight invisible for some time from now, within 12 hours of its receipt.
+
+        Return the code of what is wrong with that, if something is.
         """
         mail = self._handles.get(receipt_handle)
         code = ""
@@ -343,9 +345,10 @@ class Sqs:
             code = "InvalidParameterValue"
         if mail is None or code:
             self._world.met[Event.HIDDEN_IN_VAIN] += 1
-            raise refusal("ChangeMessageVisibility", code)
+            return code
         mail.visible = self._world.clock() + seconds
         self._world.met[Event.RENEWED] += seconds > 0
+        return ""
 
 
 class SqsClient:
@@ -382,11 +385,15 @@ class SqsClient:
         await self._line.back(fault)
         return {"Successful": done} | ({"Failed": failed} if failed else {})
 
-    async def change_message_visibility(self, **parameters: Any) -> dict[str, Any]:
-        fault = await self._line.out("ChangeMessageVisibility")
-        self._sqs.hide(parameters["ReceiptHandle"], parameters["VisibilityTimeout"])
+    async def change_message_visibility_batch(self, **parameters: Any) -> dict[str, Any]:
+        fault = await self._line.out("ChangeMessageVisibilityBatch")
+        failed: list[dict[str, Any]] = []
+        for entry in parameters["Entries"]:
+            code = self._sqs.hide(entry["ReceiptHandle"], entry["VisibilityTimeout"])
+            if code:
+                failed.append({"Id": entry["Id"], "Code": code, "SenderFault": True})
         await self._line.back(fault)
-        return {}
+        return {"Failed": failed} if failed else {}
 
     async def get_queue_attributes(self, **parameters: Any) -> dict[str, Any]:
         fault = await self._line.out("GetQueueAttributes")

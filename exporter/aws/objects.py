@@ -6,8 +6,8 @@ Rules:
 1. A bucket that is not allowed, or whose name could lead anywhere but to a general purpose
    bucket, causes no request at all: no look-up of a name either.
 2. What is in hand is bounded by number and by bytes, from the request until the caller is
-   done with the body: a body waits for room before it is read, and is read no further than
-   one byte past that room.
+   done with the body: a small body has the room that goes with its hand, a large one waits
+   for room before it is read, and each is read no further than one byte past its room.
 3. A large body waits for room behind other large ones only, however slowly they come.
 4. A body is read as it is stored; whether it is gzip is decided by looking at it.
 5. A refused name is quoted only if it is shaped like a general purpose bucket's. An ARN may
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from botocore.exceptions import InvalidRegionError
@@ -43,7 +43,7 @@ from exporter.values import AllowedBucket, is_bucket_name
 LOG_FILES_IN_HAND_MAX = 16
 BYTES_IN_HAND_MAX = 64 * 1024 * 1024
 SMALL_BYTES_MAX = 1024 * 1024
-"""So many small bodies as there are hands fit into memory beside the large ones."""
+"""A small body needs no more room than its hand: so many fit in beside the large ones."""
 
 _MEANINGS: Mapping[str, tuple[type[LogFileUnavailable], str]] = {
     code: (kind, remark)
@@ -142,12 +142,14 @@ class Buckets:
         Raises:
             RefusedBucket: They may not, or the name cannot be a general purpose bucket's.
         """
+        if name in self._owners:
+            return
         if not is_bucket_name(name):
             raise RefusedBucket(
                 f"a bucket's name of {len(name)} characters is not allowed: no general purpose "
                 "bucket can have it"
             )
-        if not self._any_bucket and name not in self._owners:
+        if not self._any_bucket:
             raise RefusedBucket(f"bucket {name} is not allowed")
 
     def owner_of(self, name: str) -> str | None:
@@ -201,7 +203,6 @@ class Objects:
         self._compressed_bytes_max = compressed_bytes_max
         self._hands = asyncio.Semaphore(LOG_FILES_IN_HAND_MAX)
         self._room = Room(BYTES_IN_HAND_MAX)
-        self._small_room = Room(LOG_FILES_IN_HAND_MAX * SMALL_BYTES_MAX)
 
     def admit(self, log_file: LogFile) -> None:
         """
@@ -223,17 +224,15 @@ class Objects:
             LogFileUnavailable: S3 did not hand it over; the kinds of it say why.
         """
         self.admit(log_file)
-        async with AsyncExitStack() as hand:
-            await hand.enter_async_context(self._hands)
-            answer = await self._get(log_file)
-            async with answer["Body"] as body:
-                size = self._size_at_most(answer, log_file)
-                room = self._small_room
-                if size > SMALL_BYTES_MAX:
-                    room = self._room
-                    await hand.aclose()  # many large ones in line leave the hands to others
-                async with room.hold(size):
+        async with self._hands:
+            body, size = await self._get(log_file)
+            if size <= SMALL_BYTES_MAX:
+                async with body:
                     yield await self._read(body, size, log_file)
+                return
+        # Many large ones in line leave the hands to others.
+        async with body, self._room.hold(size):
+            yield await self._read(body, size, log_file)
 
     async def check_bucket(self, bucket: str) -> bool:
         """
@@ -258,29 +257,27 @@ class Objects:
             raise failure from error
         return True
 
-    async def _get(self, log_file: LogFile) -> dict[str, Any]:
+    async def _get(self, log_file: LogFile) -> tuple[Any, int]:
+        """
+        A body, unread, and its size, or the cap where the answer does not tell a size.
+        """
         try:
-            answer: dict[str, Any] = await self._client.get_object(
+            answer: Mapping[str, Any] = await self._client.get_object(
                 Bucket=log_file.bucket, Key=log_file.key, **self._owner(log_file.bucket)
             )
         except FAILURES as error:
             raise self._failure(str(log_file), log_file.bucket, error) from error
-        return answer
+        size: int = answer.get("ContentLength", self._compressed_bytes_max)
+        if size > self._compressed_bytes_max:
+            async with answer["Body"]:
+                raise OversizedLogFile(
+                    f"{log_file} has {size} bytes, the cap is {self._compressed_bytes_max}"
+                )
+        return answer["Body"], size
 
     def _owner(self, bucket: str) -> dict[str, str]:
         owner = self._buckets.owner_of(bucket)
         return {"ExpectedBucketOwner": owner} if owner else {}
-
-    def _size_at_most(self, answer: Mapping[str, Any], log_file: LogFile) -> int:
-        """
-        The size of a body, or the cap where the answer does not tell a size.
-        """
-        size: int = answer.get("ContentLength", self._compressed_bytes_max)
-        if size > self._compressed_bytes_max:
-            raise OversizedLogFile(
-                f"{log_file} has {size} bytes, the cap is {self._compressed_bytes_max}"
-            )
-        return size
 
     async def _read(self, body: Any, size: int, log_file: LogFile) -> bytes:
         """

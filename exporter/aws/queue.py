@@ -2,8 +2,8 @@
 One SQS queue: messages in, deletions and releases out.
 
 Facts used, from the Amazon SQS Developer Guide and API Reference: a receive waits at most
-20 seconds and brings at most 10 messages; a batch delete takes at most 10 and can fail
-entry by entry inside a successful answer; a message not deleted comes back when its
+20 seconds and brings at most 10 messages; a batch takes at most 10 and can fail entry by
+entry inside a successful answer; a message not deleted comes back when its
 visibility timeout ends, which can be moved, but not past 12 hours from its receipt; a
 deletion with the receipt handle of an earlier receipt is answered like one that deleted.
 """
@@ -24,6 +24,10 @@ BATCH_MAX = 10
 WAIT_SECONDS = 20
 VISIBILITY_SECONDS = 30
 """The visibility timeout of a queue that was made without one."""
+LINGER_SECONDS = 0.05
+"""How long a batch that is not full waits for more: nothing hurries, and each one costs."""
+HIDE_SECONDS_MAX = 5.0
+"""How long a change of visibility may take, and less where the queue hides for less than 20."""
 DELETE_AGAIN_SECONDS = (0.2, 1.0, 3.0)
 """How long a deletion that failed waits before it is tried again, each time."""
 
@@ -93,8 +97,18 @@ class Queue:
     def __init__(self, client: Any, url: str, name: str) -> None:
         self._client = client
         self._deletions = Groups[Message, None](
-            self._delete_together, size_max=BATCH_MAX, name="deletions"
+            self._delete_together,
+            size_max=BATCH_MAX,
+            name="deletions",
+            linger_seconds=LINGER_SECONDS,
         )
+        self._hidings = Groups[tuple[Message, int], None](
+            self._hide_together,
+            size_max=BATCH_MAX,
+            name="hidings",
+            linger_seconds=LINGER_SECONDS,
+        )
+        self._to_be_deleted: set[str] = set()
         self.url = url
         self.name = name
         self.visibility_seconds = VISIBILITY_SECONDS
@@ -123,26 +137,31 @@ class Queue:
         """
         for seconds in DELETE_AGAIN_SECONDS:
             try:
-                return await self._deletions.submit(message)
+                return await self._delete(message)
             except (QueueMissing, QueueDenied, ReceiptExpired):
                 raise
             except QueueUnavailable:
                 await asyncio.sleep(seconds)
-        return await self._deletions.submit(message)
+        return await self._delete(message)
+
+    async def _delete(self, message: Message) -> None:
+        self._to_be_deleted.add(message.receipt_handle)
+        await self._deletions.submit(message)
 
     async def hide(self, message: Message, seconds: float) -> None:
         """
         Keep a message in hand invisible for so many seconds from now; 0 gives it back.
 
+        It goes together with others that are ready. Of one message the last word counts.
+
         Raises:
             ReceiptExpired: It is not in hand any more, whatever became of it.
             QueueUnavailable: It stays invisible for as long as it was.
         """
-        await self._ask(
-            "change_message_visibility",
-            ReceiptHandle=message.receipt_handle,
-            VisibilityTimeout=round(seconds),
-        )
+        if message.receipt_handle in self._to_be_deleted:
+            # Its deletion goes on without the caller that gave up, and has to come first.
+            await asyncio.sleep(2 * LINGER_SECONDS)
+        await self._hidings.submit((message, round(seconds)))
 
     async def depth(self) -> Depth:
         """
@@ -189,15 +208,35 @@ class Queue:
     async def _delete_together(
         self, messages: Sequence[Message]
     ) -> Sequence[QueueUnavailable | None]:
-        answer = await self._ask(
-            "delete_message_batch",
-            Entries=[
-                {"Id": str(index), "ReceiptHandle": message.receipt_handle}
-                for index, message in enumerate(messages)
-            ],
-        )
+        entries = [
+            {"Id": str(index), "ReceiptHandle": message.receipt_handle}
+            for index, message in enumerate(messages)
+        ]
+        self._to_be_deleted.difference_update(entry["ReceiptHandle"] for entry in entries)
+        answer = await self._ask("delete_message_batch", Entries=entries)
         failed = {entry["Id"]: self._not_deleted(entry) for entry in answer.get("Failed", [])}
         return [failed.get(str(index)) for index in range(len(messages))]
+
+    async def _hide_together(
+        self, hidings: Sequence[tuple[Message, int]]
+    ) -> Sequence[QueueUnavailable | None]:
+        seconds = {message.receipt_handle: seconds for message, seconds in hidings}
+        ids = {handle: str(index) for index, handle in enumerate(seconds)}
+        asking = self._ask(
+            "change_message_visibility_batch",
+            Entries=[
+                {"Id": ids[handle], "ReceiptHandle": handle, "VisibilityTimeout": seconds[handle]}
+                for handle in ids
+            ],
+        )
+        # Others wait behind it, and their messages' time runs.
+        patience = min(HIDE_SECONDS_MAX, self.visibility_seconds / 4)
+        try:
+            answer = await asyncio.wait_for(asking, patience)
+        except TimeoutError as error:
+            raise QueueUnavailable(f"queue {self.url}: no answer in {patience:g} s") from error
+        failed = {entry["Id"]: self._not_hidden(entry) for entry in answer.get("Failed", [])}
+        return [failed.get(ids[message.receipt_handle]) for message, _ in hidings]
 
     def _not_deleted(self, entry: Mapping[str, Any]) -> QueueUnavailable:
         """
@@ -205,6 +244,14 @@ class Queue:
         """
         kind = ReceiptExpired if entry.get("SenderFault") else QueueUnavailable
         return kind(f"queue {self.name}: a deletion answered {entry.get('Code', 'Unknown')}")
+
+    def _not_hidden(self, entry: Mapping[str, Any]) -> QueueUnavailable:
+        """
+        Why one message of a batch stays invisible for as long as it was.
+        """
+        code = entry.get("Code", "Unknown")
+        kind = ReceiptExpired if code in _EXPIRED else QueueUnavailable
+        return kind(f"queue {self.name}: a change of visibility answered {code}")
 
     async def _ask(self, operation: str, **parameters: object) -> dict[str, Any]:
         try:

@@ -15,39 +15,29 @@ Rules:
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 from aiobotocore.config import AioConfig
-from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import get_session
+from botocore.credentials import ReadOnlyCredentials
 from botocore.model import OperationModel
 
-Observe = Callable[[str, str, str], None]
-"""Called with service, operation and the code of the answer; ``ok`` is success."""
+from exporter.aws.models import Models
+from exporter.aws.shortcut import OK, Client, Observe, Transport
 
-OK = "ok"
 NO_ANSWER = "no_answer"
 
 CONNECTIONS_MAX = 50
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 60
 
-
-class _Straight(AIOHTTPSession):
-    """
-    HTTP without its redirects, which aiohttp follows by itself unless told not to.
-
-    It would send the request to whatever host the answer names, without the credentials
-    where the host is another, and S3 would refuse what it had just redirected.
-    """
-
-    async def _get_session(self, proxy_url: str | None) -> Any:
-        session = await super()._get_session(proxy_url)  # type: ignore[misc]
-        return SimpleNamespace(request=partial(session.request, allow_redirects=False))
+_DEFAULTS = {"retry_mode": "standard", "response_checksum_validation": "when_required"}
+"""
+Ours in place of botocore's; what the user's environment or configuration says comes before
+them. A log file is compressed, and gzip has a checksum of its own, which is always checked.
+"""
 
 
 class Session:
@@ -57,6 +47,12 @@ class Session:
 
     def __init__(self, observe: Observe) -> None:
         self._session = get_session()
+        folders = self._session.get_component("data_loader").search_paths
+        self._session.register_component("data_loader", Models(folders))
+        variables = self._session.session_var_map
+        for variable, default in _DEFAULTS.items():
+            name, environment, _, conversion = variables[variable]
+            variables[variable] = (name, environment, default, conversion)
         self._observe = observe
 
     @property
@@ -77,10 +73,9 @@ class Session:
         """
         config = AioConfig(
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            http_session_cls=_Straight,
+            http_session_cls=Transport,
             max_pool_connections=CONNECTIONS_MAX,
             read_timeout=READ_TIMEOUT_SECONDS,
-            retries={"mode": "standard"},
             user_agent_extra="codecommit-exporter",
         )
         async with self._session.create_client(
@@ -88,7 +83,11 @@ class Session:
         ) as client:
             client.meta.events.register("response-received", self._received)
             client.meta.events.register_first("needs-retry.s3", _help_to_follow)
-            yield client
+            yield Client(client, self._credentials, self._observe)
+
+    async def _credentials(self) -> ReadOnlyCredentials | None:
+        found = await self._session.get_credentials()
+        return await found.get_frozen_credentials() if found else None
 
     def _received(
         self, *, event_name: str, parsed_response: Mapping[str, Any] | None, **_more: object

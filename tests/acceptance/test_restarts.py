@@ -25,6 +25,7 @@ def test_a_message_that_returns_after_its_commit(serve: Serve, trail: Trail) -> 
     exporter.until(
         lambda: exporter.scrape().totals() == oracle.count([text]), "the push is counted"
     )
+    exporter.until(lambda: trail.depth() == EMPTY, "the message is deleted, a moment later")
     exporter.kill()
     trail.deliver(records.key(1), records.log_file(text))
     exporter = serve(trail, "--metrics.new-series-hold", "0s")

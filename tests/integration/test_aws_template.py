@@ -51,7 +51,7 @@ NEEDED: Mapping[str, Mapping[str, Permissions]] = {
     "aws/queue.py": {
         "receive_message": {("Queue", "sqs:ReceiveMessage")},
         "delete_message_batch": {("Queue", "sqs:DeleteMessage")},
-        "change_message_visibility": {("Queue", "sqs:ChangeMessageVisibility")},
+        "change_message_visibility_batch": {("Queue", "sqs:ChangeMessageVisibility")},
         "get_queue_attributes": {
             ("Queue", "sqs:GetQueueAttributes"),
             ("DeadLetters", "sqs:GetQueueAttributes"),
@@ -77,8 +77,11 @@ NEEDED: Mapping[str, Mapping[str, Permissions]] = {
 """What each module asks of S3 and SQS, and what AWS wants for that (S3 User Guide, "Required
 permissions for Amazon S3 API operations"; SQS Developer Guide, "Amazon SQS API permissions")."""
 
-ELSEWHERE = {"demo.py", "scan.py"}
-"""Modules that do not ask as the exporter: on an AWS of their own, or with a person's rights."""
+ELSEWHERE = {"demo.py", "scan.py", "aws/shortcut.py"}
+"""
+Modules that do not ask as the exporter: on an AWS of their own, or with a person's rights; or
+that only hand on what another module asks.
+"""
 
 
 class Stack:

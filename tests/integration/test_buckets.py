@@ -423,13 +423,12 @@ async def test_a_body_that_is_longer_than_its_length(s3: S3Server) -> None:
         whole(CONTENT, announced=len(CONTENT) + 1),
         whole(b"", announced=1),
         chunked(CONTENT, ends=False),
-        whole(CONTENT, x_amz_checksum_crc32="AAAAAA=="),
     ],
-    ids=["cut short", "empty", "chunked and cut short", "damaged"],
+    ids=["cut short", "empty", "chunked and cut short"],
 )
 async def test_a_body_that_is_cut_short_is_no_log_file(s3: S3Server, answer: Answer) -> None:
     """
-    Part of a body, or one that its checksum contradicts, is never handed over.
+    Part of a body is never handed over.
     """
     s3.buckets["trail"].objects["one"] = answer
     async with reading("trail") as reader:

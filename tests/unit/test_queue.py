@@ -29,6 +29,7 @@ from tests.fakes import (
     keys_of,
     no_connection,
     refusal,
+    until,
 )
 
 
@@ -208,6 +209,7 @@ async def test_an_old_receipt_handle_deletes_nothing(queue: Queue, sqs: FakeSqs)
     assert {} == sqs.messages
 
 
+@in_no_time
 async def test_a_deletion_goes_on_when_its_caller_gives_up(queue: Queue, sqs: FakeSqs) -> None:
     """
     A caller that is cancelled takes nothing from the batch that is under way.
@@ -216,13 +218,12 @@ async def test_a_deletion_goes_on_when_its_caller_gives_up(queue: Queue, sqs: Fa
     gate = sqs.edge.close("delete_message_batch")
     (message,) = await queue.receive(10)
     deleting = asyncio.create_task(queue.delete(message))
-    await idle()
+    await until(lambda: "delete_message_batch message-1" in sqs.edge.calls, "it is under way")
     deleting.cancel()
     gate.set()
-    await idle()
+    await until(lambda: not sqs.messages, "it is deleted")
 
     assert deleting.cancelled()
-    assert {} == sqs.messages
 
 
 async def test_a_released_message_is_there_at_once(queue: Queue, sqs: FakeSqs) -> None:
@@ -253,21 +254,114 @@ async def test_a_hidden_message_is_there_later(queue: Queue, sqs: FakeSqs) -> No
 
 
 @pytest.mark.parametrize(
-    "code",
+    ("code", "kind"),
     [
-        "ReceiptHandleIsInvalid",
-        "InvalidParameterValue",
-        "MessageNotInflight",
-        "AWS.SimpleQueueService.MessageNotInflight",
+        ("ReceiptHandleIsInvalid", ReceiptExpired),
+        ("InvalidParameterValue", ReceiptExpired),
+        ("MessageNotInflight", ReceiptExpired),
+        ("AWS.SimpleQueueService.MessageNotInflight", ReceiptExpired),
+        ("InternalError", QueueUnavailable),
     ],
 )
-async def test_a_message_may_be_in_hand_no_more(queue: Queue, sqs: FakeSqs, code: str) -> None:
+async def test_a_message_may_be_in_hand_no_more(
+    queue: Queue, sqs: FakeSqs, code: str, kind: type[QueueUnavailable]
+) -> None:
     """
     What SQS answers once a message is deleted, visible or 12 hours old is an error of its own.
     """
-    sqs.edge.fail("change_message_visibility", refusal("ChangeMessageVisibility", code))
-    with pytest.raises(ReceiptExpired, match=f"{QUEUE}: ChangeMessageVisibility answered {code}"):
-        await queue.hide(Message("one", "", "gone"), 30)
+    sqs.unhidable["gone"] = code
+    sqs.send("one")
+    (message,) = await queue.receive(10)
+    there, gone = await asyncio.gather(
+        queue.hide(message, 30),
+        queue.hide(Message("two", "", "gone"), 30),
+        return_exceptions=True,
+    )
+
+    assert there is None
+    assert kind is type(gone)
+    assert f"queue {QUEUE}: a change of visibility answered {code}" == str(gone)
+
+
+async def test_hidings_that_are_ready_go_together(queue: Queue, sqs: FakeSqs) -> None:
+    """
+    Twelve at once are a batch of 10 and one of 2.
+    """
+    for number in range(12):
+        sqs.send(str(number))
+    messages = [*await queue.receive(10), *await queue.receive(10)]
+    await asyncio.gather(*(queue.hide(message, 100) for message in messages))
+    batches = keys_of(sqs.edge.calls, "change_message_visibility_batch")
+
+    assert [10, 2] == [len(batch.split(",")) for batch in batches]
+    assert [100] * 12 == [hiding.seconds for hiding in sqs.hidings]
+
+
+async def test_of_one_message_the_last_word_counts(queue: Queue, sqs: FakeSqs) -> None:
+    """
+    A hiding that nobody waits for any more does not undo the one that came after it.
+    """
+    message_id = sqs.send("one")
+    (message,) = await queue.receive(10)
+    renewing = asyncio.create_task(queue.hide(message, 100))
+    await asyncio.sleep(0)
+    renewing.cancel()
+    await queue.hide(message, 0)
+
+    assert [0] == [hiding.seconds for hiding in sqs.hidings]
+    assert [message_id] == [again.message_id for again in await queue.receive(10)]
+
+
+@pytest.mark.parametrize(("visibility", "patience"), [(2, 0.5), (12, 3.0), (20, 5.0), (43200, 5.0)])
+@in_no_time
+async def test_a_hiding_that_hangs_holds_up_no_other_for_long(
+    queue: Queue, sqs: FakeSqs, visibility: int, patience: float
+) -> None:
+    """
+    It is given up while those behind it can still be hidden in time.
+    """
+    loop = asyncio.get_running_loop()
+    sqs.attributes["VisibilityTimeout"] = str(visibility)
+    await queue.depth()
+    for _ in range(2):
+        sqs.send("hello")
+    first, second = await queue.receive(10)
+    hangs = f"change_message_visibility_batch {first.message_id}"
+    sqs.edge.close(hangs)
+    hanging = asyncio.create_task(queue.hide(first, 100))
+    await until(lambda: hangs in sqs.edge.calls, "it is under way")
+    next_one = asyncio.create_task(queue.hide(second, 100))
+    with pytest.raises(QueueUnavailable, match=f"no answer in {patience:g} s"):
+        await hanging
+    begun_at = sqs.edge.times["change_message_visibility_batch"][0]
+    given_up_after = loop.time() - begun_at
+    await next_one
+
+    assert patience == round(given_up_after, 3)
+    assert {first.message_id, second.message_id} == sqs.in_flight
+
+
+@in_no_time
+async def test_a_message_is_deleted_before_it_is_released(queue: Queue, sqs: FakeSqs) -> None:
+    """
+    Its deletion waits for others, its caller gives up: nobody receives it once more.
+    """
+    for number in range(10):
+        sqs.send(str(number))
+    messages = await queue.receive(10)
+    deleting = asyncio.create_task(queue.delete(messages[0]))
+    await idle()
+    before = list(sqs.edge.calls)
+    deleting.cancel()
+    answers = await asyncio.gather(
+        *(queue.hide(message, 0) for message in messages), return_exceptions=True
+    )
+    again = await queue.receive(10)
+
+    assert [] == keys_of(before, "delete_message_batch")
+    assert [messages[0].message_id] == keys_of(sqs.edge.calls, "delete_message_batch")
+    assert [ReceiptExpired, *[type(None)] * 9] == [type(answer) for answer in answers]
+    assert [one.message_id for one in messages[1:]] == [one.message_id for one in again]
 
 
 async def test_the_depth_of_a_queue(queue: Queue, sqs: FakeSqs) -> None:
@@ -361,7 +455,7 @@ async def test_every_failure_has_its_kind(
         ("receive_message", queue.receive(10)),
         ("get_queue_attributes", queue.depth()),
         ("delete_message_batch", queue.delete(Message("one", "", "one"))),
-        ("change_message_visibility", queue.hide(Message("one", "", "one"), 0)),
+        ("change_message_visibility_batch", queue.hide(Message("one", "", "one"), 0)),
         ("get_queue_url", queue.dead_letters(DEAD_LETTER_ARN)),
     ):
         sqs.edge.break_down(operation, cause)

@@ -21,7 +21,8 @@ from botocore.exceptions import (
 )
 
 from exporter.aws.failures import described
-from exporter.aws.session import NO_ANSWER, OK, Session
+from exporter.aws.session import NO_ANSWER, Session
+from exporter.aws.shortcut import OK
 from exporter.telemetry import AWS_OPERATIONS
 from tests.fakes import QUEUE_URL, no_connection, refusal
 
