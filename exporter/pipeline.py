@@ -21,7 +21,7 @@ from contextlib import suppress
 
 from exporter.aws.objects import Objects
 from exporter.aws.queue import Message, Queue
-from exporter.cloudtrail import Decoded, decode, decode_record
+from exporter.cloudtrail import Decoded, decode, decode_at_once, decode_record
 from exporter.errors import (
     InlineEvent,
     LedgerUnavailable,
@@ -37,14 +37,17 @@ from exporter.tally import Reading
 from exporter.telemetry import Source, Telemetry
 from exporter.timestamps import usable_ms
 
-AT_ONCE_BYTES_MAX = 64 * 1024
-AT_ONCE_INFLATED_BYTES_MAX = 1024 * 1024
-"""A log file larger than this, compressed or inflated, is decoded in a thread, one at a time.
+DECODE_THREADS = 1
+"""Usual log files are decoded at once, larger ones in so many threads beside the event loop.
 
-The event loop then goes on in turns with it, and a small file that inflates to a huge one
-cannot hold it up."""
-USUAL_INFLATED_BYTES_MAX = 16 * 1024 * 1024
-"""A log file that inflates to more than this is huge, and has a thread beside the usual ones'."""
+Inflating, most of the work, lets the loop go on meanwhile; what reads the text takes turns
+with it."""
+TURN_SECONDS_MAX = 0.002
+"""After so much decoding in one turn of the event loop, each further file waits for its own."""
+HUGE_BYTES_MIN = 1024 * 1024
+HUGE_INFLATED_BYTES_MIN = 16 * 1024 * 1024
+"""A log file larger than this, compressed or inflated, is huge, and has a thread of its own
+kind, so that it holds up no others."""
 
 
 class Pipeline:
@@ -73,7 +76,9 @@ class Pipeline:
         self._inflated_bytes_max = inflated_bytes_max
         self._accept_inline_events = accept_inline_events
         self._now = now
-        self._usual = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
+        self._turn_seconds = 0.0
+        self._turns = asyncio.Lock()
+        self._large = ThreadPoolExecutor(max_workers=DECODE_THREADS, thread_name_prefix="decode")
         self._huge = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode huge")
 
     async def count(self, queue: Queue, message: Message) -> bool:
@@ -197,26 +202,51 @@ class Pipeline:
             with self._telemetry.stage("decode"):
                 decoded = await self._decoded(body)
         except (MalformedLogFile, OversizedLogFile) as error:
-            raise type(error)(f"{log_file}: {error}") from error
-        self._telemetry.log_file_decoded(decoded)
-        return decoded
+            refusal = type(error)(f"{log_file}: {error}")
+        else:
+            self._telemetry.log_file_decoded(decoded)
+            return decoded
+        # Outside of the handler, or it would drag along the frames that hold the file's text;
+        # and its own traceback has this frame, which holds the body.
+        try:
+            raise refusal
+        finally:
+            del refusal
 
     async def _decoded(self, body: bytes) -> Decoded:
         """
         The events of a log file, decoded where one of its size belongs.
 
-        How large it is shows only on the way. What turns out to be too large for its place
-        starts anew at the next; what has been done costs little beside what follows.
+        That a small file becomes a huge one shows only on the way. It starts anew where it
+        belongs; what has been done costs little beside what follows.
         """
+        if self._turn_seconds > TURN_SECONDS_MAX:
+            async with self._turns:
+                await asyncio.sleep(0)
+        decoded = self._decoded_at_once(body)
+        if decoded is not None:
+            return decoded
         loop = asyncio.get_running_loop()
-        if len(body) <= AT_ONCE_BYTES_MAX:
+        if len(body) < HUGE_BYTES_MIN:
             with suppress(OversizedLogFile):
-                return self._work(body, AT_ONCE_INFLATED_BYTES_MAX)
-        with suppress(OversizedLogFile):
-            return await loop.run_in_executor(
-                self._usual, self._work, body, USUAL_INFLATED_BYTES_MAX
-            )
+                return await loop.run_in_executor(
+                    self._large, self._work, body, HUGE_INFLATED_BYTES_MIN
+                )
         return await loop.run_in_executor(self._huge, self._work, body, self._inflated_bytes_max)
+
+    def _decoded_at_once(self, body: bytes) -> Decoded | None:
+        """
+        The events of a usual log file, and how long this turn of the event loop has become.
+        """
+        if not self._turn_seconds:
+            asyncio.get_running_loop().call_soon(self._begin_turn)
+        begun = time.perf_counter()
+        decoded = decode_at_once(body, inflated_bytes_max=self._inflated_bytes_max)
+        self._turn_seconds += time.perf_counter() - begun
+        return decoded
+
+    def _begin_turn(self) -> None:
+        self._turn_seconds = 0.0
 
     def _work(self, body: bytes, inflated_bytes_max: int) -> Decoded:
         return decode(body, inflated_bytes_max=min(inflated_bytes_max, self._inflated_bytes_max))

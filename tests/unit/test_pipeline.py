@@ -14,13 +14,14 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from exporter import pipeline
-from exporter.cloudtrail import Decoded, decode
+from exporter import cloudtrail, pipeline
+from exporter.cloudtrail import Decoded, decode, decode_at_once
 from exporter.errors import (
     ForeignMessage,
     InlineEvent,
@@ -450,9 +451,19 @@ class Decoder:
         self.threads.append(threading.current_thread().name)
         return decoded
 
+    def at_once(self, body: bytes, *, inflated_bytes_max: int) -> Decoded | None:
+        """
+        What the loop may do itself.
+        """
+        decoded = decode_at_once(body, inflated_bytes_max=inflated_bytes_max)
+        if decoded:
+            self.threads.append(threading.current_thread().name)
+        return decoded
 
+
+SHORT_BYTES_MAX = 2_000
 HERE = threading.main_thread().name
-USUAL = "decode_0"
+LARGE = "decode_0"
 HUGE = "decode huge_0"
 
 
@@ -463,20 +474,21 @@ def decoder(monkeypatch: pytest.MonkeyPatch) -> Decoder:
     """
     decoder = Decoder()
     monkeypatch.setattr(pipeline, "decode", decoder)
-    monkeypatch.setattr(pipeline, "AT_ONCE_BYTES_MAX", 900)
-    monkeypatch.setattr(pipeline, "AT_ONCE_INFLATED_BYTES_MAX", 2_000)
-    monkeypatch.setattr(pipeline, "USUAL_INFLATED_BYTES_MAX", 20_000)
+    monkeypatch.setattr(pipeline, "decode_at_once", decoder.at_once)
+    monkeypatch.setattr(cloudtrail, "_SHORT_BYTES_MAX", SHORT_BYTES_MAX)
+    monkeypatch.setattr(pipeline, "HUGE_BYTES_MIN", 5_000)
+    monkeypatch.setattr(pipeline, "HUGE_INFLATED_BYTES_MIN", 20_000)
     return decoder
 
 
 @pytest.mark.parametrize(
-    ("number", "thread"), [(1, HERE), (10, USUAL), (100, HUGE)], ids=["small", "usual", "huge"]
+    ("number", "thread"), [(1, HERE), (10, LARGE), (100, HUGE)], ids=["usual", "large", "huge"]
 )
 async def test_a_file_is_decoded_where_one_of_its_size_belongs(
     road: Road, decoder: Decoder, number: int, thread: str
 ) -> None:
     """
-    A small one at once, a larger one in a thread, a huge one in another; all of them count.
+    A usual one at once, a larger one in a thread, a huge one in another; all of them count.
     """
     text = put_records(road, number)
     errors = await road.count_all()
@@ -486,12 +498,41 @@ async def test_a_file_is_decoded_where_one_of_its_size_belongs(
     assert oracle.count([text]) == road.totals
 
 
+async def test_files_that_take_long_are_decoded_one_by_one(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    After one that was enough for a turn of the loop, what else is ready goes between any two.
+    """
+    seen: list[str] = []
+
+    def decode_seen(body: bytes, *, inflated_bytes_max: int) -> Decoded | None:
+        seen.append("a file")
+        return decode_at_once(body, inflated_bytes_max=inflated_bytes_max)
+
+    async def go_on() -> None:
+        while True:
+            seen.append("somebody else")
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(pipeline, "decode_at_once", decode_seen)
+    monkeypatch.setattr(pipeline, "TURN_SECONDS_MAX", 0.0)
+    road.put("one", api_call("PutFile", "tools"))
+    log_file, body = LogFile(BUCKET, "one"), road.s3.objects[BUCKET, "one"]
+    other = asyncio.create_task(go_on())
+    await asyncio.gather(*(road.pipeline._decode(log_file, body) for _ in range(8)))
+    other.cancel()
+
+    assert 8 == seen.count("a file")
+    assert ("a file",) * 2 not in pairwise(seen)
+
+
 async def test_a_few_bytes_may_become_many(road: Road, decoder: Decoder) -> None:
     """
     What turns out to be huge on the way goes where it belongs, however small it began.
     """
     text = road.put("one", api_call("PutFile", "tools", padding=" " * 30_000))
-    small = len(road.s3.objects[BUCKET, "one"]) <= pipeline.AT_ONCE_BYTES_MAX
+    small = len(road.s3.objects[BUCKET, "one"]) < pipeline.HUGE_BYTES_MIN
     road.announce("one")
     errors = await road.count_all()
 
@@ -501,19 +542,19 @@ async def test_a_few_bytes_may_become_many(road: Road, decoder: Decoder) -> None
     assert oracle.count([text]) == road.totals
 
 
-async def test_many_bytes_are_never_decoded_at_once(road: Road, decoder: Decoder) -> None:
+async def test_many_bytes_go_at_once_where_they_belong(road: Road, decoder: Decoder) -> None:
     """
-    Neither are those that hardly compress, though they become no more on the way.
+    A file that is huge before it is inflated is not tried as a smaller one first.
     """
-    text = road.put("one", api_call("PutFile", "tools", noise=secrets.token_urlsafe(675)))
-    sizes = len(road.s3.objects[BUCKET, "one"]), len(text)
+    text = road.put("one", api_call("PutFile", "tools", noise=secrets.token_urlsafe(6_000)))
+    large = len(road.s3.objects[BUCKET, "one"]) > pipeline.HUGE_BYTES_MIN
+    inflates_little = len(text) < pipeline.HUGE_INFLATED_BYTES_MIN
     road.announce("one")
     errors = await road.count_all()
 
-    assert sizes[0] > pipeline.AT_ONCE_BYTES_MAX
-    assert sizes[1] < pipeline.AT_ONCE_INFLATED_BYTES_MAX
+    assert (True, True) == (large, inflates_little)
     assert [] == errors
-    assert [USUAL] == decoder.threads
+    assert [HUGE] == decoder.threads
     assert oracle.count([text]) == road.totals
 
 
@@ -532,17 +573,15 @@ async def test_a_malformed_file_is_refused_wherever_it_is_decoded(road: Road, nu
 
 
 @pytest.mark.parametrize(
-    ("first", "others"), [(100, [10, 1]), (10, [1])], ids=["huge_first", "usual_first"]
+    ("first", "others"), [(100, [10, 1]), (10, [1])], ids=["huge_first", "large_first"]
 )
 async def test_a_file_holds_up_no_smaller_one(
     road: Road, decoder: Decoder, first: int, others: list[int]
 ) -> None:
     """
-    While a huge file is being decoded usual ones are counted, and small ones at any time.
+    While a huge file is being decoded large ones are counted, and usual ones at any time.
     """
-    decoder.waiting_above = (
-        pipeline.USUAL_INFLATED_BYTES_MAX if first > 10 else pipeline.AT_ONCE_INFLATED_BYTES_MAX
-    )
+    decoder.waiting_above = pipeline.HUGE_INFLATED_BYTES_MIN if first > 10 else SHORT_BYTES_MAX
     texts = [put_records(road, first)]
     slow = asyncio.create_task(road.count_all())
     await until(lambda: decoder.is_waiting, "the first is being decoded")
@@ -771,19 +810,13 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[WatchedDecoder]:
     gc.enable()
 
 
-@pytest.mark.parametrize("at_once_bytes_max", [1_000, 0], ids=["at_once", "in_a_thread"])
 @pytest.mark.parametrize("number", [1, 3])
 async def test_a_refused_text_is_let_go_of_with_its_error(
-    road: Road,
-    watched: WatchedDecoder,
-    monkeypatch: pytest.MonkeyPatch,
-    number: int,
-    at_once_bytes_max: int,
+    road: Road, watched: WatchedDecoder, number: int
 ) -> None:
     """
     Texts are large: none waits for the garbage collector once its message has been left.
     """
-    monkeypatch.setattr(pipeline, "AT_ONCE_BYTES_MAX", at_once_bytes_max)
     announce_malformed(road, number)
     errors = await road.count_all()
     kinds = [type(error) for error in errors]
@@ -808,7 +841,26 @@ async def test_a_refused_text_is_let_go_of_when_its_message_is_cancelled(
     del stopped
 
     assert 2 == watched.number
-    assert 0 == watched.alive
+    await until(lambda: not watched.alive, "every text is let go of")
+
+
+@pytest.mark.usefixtures("watched")
+@pytest.mark.parametrize("size", [100, 2 * pipeline.HUGE_BYTES_MIN], ids=["usual", "huge"])
+async def test_a_refused_body_is_let_go_of_with_its_error(road: Road, size: int) -> None:
+    """
+    What S3 handed over waits for the garbage collector no more than what it inflates to.
+    """
+    body: Any = Text(gzip.compress(secrets.token_bytes(size)))
+    watching = weakref.ref(body)
+    kind: type[Exception] | None = None
+    try:
+        await road.pipeline._decode(LogFile(BUCKET, "one"), body)
+    except MalformedLogFile as error:
+        kind = type(error)
+    del body
+
+    assert MalformedLogFile is kind
+    await until(lambda: watching() is None, "the body is let go of")
 
 
 def announce_malformed(road: Road, number: int) -> None:
