@@ -114,7 +114,8 @@ class Section(BaseModel):
     Options that belong together; the docstring is their heading in ``--help``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    # A process runs one command, and never needs the others' validators.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
 
 
 def state_directory() -> Path:
@@ -435,7 +436,8 @@ class Settings(BaseModel):
     What one command is told. Its fields are sections, or options without one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    # A process runs one command, and never needs the others' validators.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
 
     command: ClassVar[str] = ""
 

@@ -12,7 +12,6 @@ octal number and ``22:10`` into 1330.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import (
@@ -125,6 +124,8 @@ def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
 
     What all words begin with, the prefix, makes none of them nearer.
     """
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
     words = {each.removeprefix(prefix): each for each in known}
     near = difflib.get_close_matches(word.removeprefix(prefix), words, n=1)
     return f"; did you mean {words[near[0]]}?" if near else "; --help lists what there is"

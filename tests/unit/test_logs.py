@@ -115,11 +115,11 @@ def test_a_librarys_warning_is_one_line(text: str, log_format: str) -> None:
     """
     Other loggers' messages, which may quote anything, are escaped as fields are.
     """
-    output = written(log_format, lambda: logging.getLogger("aiohttp.server").warning("%s", text))
+    output = written(log_format, lambda: logging.getLogger("aiohttp.client").warning("%s", text))
 
     assert 1 == len(output.splitlines())
     read = logfmt(output[:-1]) if log_format == "logfmt" else json.loads(output)
-    assert "aiohttp.server" == read["logger"]
+    assert "aiohttp.client" == read["logger"]
     assert joined(text) == joined(read["msg"])
 
 
