@@ -13,8 +13,8 @@ help:
 	@echo "make demo   run the exporter against an S3 and SQS of this machine's own, no AWS account"
 	@echo "make test   run the tests"
 	@echo "make check  lint, types, import contracts, generated texts"
-	@echo "make bench  print what decoding and the page cost, beside the least and beside the library"
-	@echo "make bench-growth   the same for a page of 400,000 lines"
+	@echo "make bench  print what log files, the page and the start cost, beside the least they could"
+	@echo "make bench-growth   the same as files, series and remembered ids grow"
 	@echo "make soak   run the demo for half an hour, print how its memory grows and whether it counts right"
 	@echo "make docs   write the generated tables, dashboards and parts of the chart, and draw the pictures of changed ones (needs Prometheus)"
 
@@ -55,23 +55,24 @@ check: $(VENV)/.synced
 	@$(RUN) -m ruff format --check --quiet
 	@$(RUN) -m mypy
 	@PYTHONPATH=. $(VENV)/bin/lint-imports
-	@$(RUN) docs/reference.py --check
+	@$(RUN) -m docs.reference --check
 	@$(RUN) -m grafana.source.write --check
 	@$(RUN) -m docs.chart --check
 
+BENCH_ARGS ?=
 bench: $(VENV)/.synced
-	@$(RUN) tests/bench/decode.py
-	@$(RUN) -m tests.bench.exposition
+	@$(RUN) -m tests.bench $(BENCH_ARGS)
 
 bench-growth: $(VENV)/.synced
-	@$(RUN) -m tests.bench.exposition --lines 400000 --rounds 3
+	@$(RUN) -m tests.bench.growth $(BENCH_ARGS)
 
 SOAK_ARGS ?=
 soak: $(VENV)/.synced
 	@$(RUN) -m tests.bench.soak $(SOAK_ARGS)
 
 docs: $(VENV)/.synced
-	@$(RUN) docs/reference.py
+	@$(RUN) -m docs.reference
+	@$(RUN) -m tests.bench.plots docs/growth.json
 	@$(RUN) -m grafana.source.write
 	@$(RUN) -m docs.chart
 	@$(RUN) -m docs.pictures

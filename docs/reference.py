@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from docs.costs import Run
 from exporter.config import ALL_SETTINGS, Option, options
 from exporter.families import (
     CALLER_EVENTS,
@@ -122,6 +123,18 @@ def samples(family: Family) -> int:
     return len(family.buckets) + 3 if family.buckets else 1
 
 
+def cost_tables() -> dict[str, str]:
+    """
+    What the run of the benchmark found that is kept beside this.
+    """
+    run = Run.read()
+    return {
+        "costs": f"{run.measured}, {run.machine}:\n\n"
+        + table(("what", "figure", "bound", "", "measured"), run.costs()),
+        "sizes": table(("accounts", "log files a second", "CPU cores"), run.sizes()),
+    }
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """
     A Markdown table.
@@ -153,6 +166,7 @@ def tables() -> dict[str, str]:
         "metrics codecommit": metric_table(FAMILIES),
         "metrics exporter": metric_table(METRICS),
         "cardinality": cardinality_table(),
+        **cost_tables(),
     }
 
 

@@ -23,7 +23,6 @@ from statistics import median
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from rich.console import Console
-from rich.table import Table
 
 from exporter import lines
 from exporter.families import (
@@ -51,6 +50,7 @@ from exporter.lines import END
 from exporter.metrics import OPENMETRICS, Page, View
 from exporter.telemetry import Telemetry
 from exporter.web import Health, Web
+from tests.bench.measure import Finding, table
 from tests.plain import Exemplars, PlainCollector, registry
 
 NOW_MS = 1_790_000_000_000
@@ -82,7 +82,7 @@ _SERIES: tuple[tuple[Family, tuple[str, ...]], ...] = (
     (PULL_REQUEST_EVENTS, ("created",)),
     (CALLER_EVENTS, ("AssumedRole", "temporary")),
     (CALLER_EVENTS, ("IAMUser", "long_term")),
-    *((LAST_EVENT, action[:1]) for action in _ACTIONS[::2]),
+    *((LAST_EVENT, (action,)) for action in ("GitPull", "GitPush", "GetBranch")),
     (LAST_PUSH, ()),
 )
 """What an ordinary repository has."""
@@ -105,22 +105,13 @@ class Invented:
     def __post_init__(self) -> None:
         series: dict[Series, SeriesState] = {}
         lines = 0
-        for number, (family, labels) in enumerate(self._series()):
+        for one, state in ordinary_series():
             if lines >= self.lines:
                 break
-            total = _total(family, number)
-            one = Series(family.name, labels)
-            series[one] = SeriesState(total, NOW_MS, NOW_MS, family.zero())
-            lines += len(total.buckets) + 2 if total.buckets else 1
+            series[one] = state
+            lines += len(state.total.buckets) + 2 if state.total.buckets else 1
         self.view = View(series, {})
         self.exemplify(series)
-
-    @staticmethod
-    def _series() -> Iterator[tuple[Family, tuple[str, ...]]]:
-        for repository in count(1):
-            where = ("111122223333", "eu-central-1", f"service-{repository:05d}")
-            for family, labels in _SERIES:
-                yield family, (*where, *labels)
 
     def change(self) -> None:
         """
@@ -148,6 +139,19 @@ class Invented:
                 buckets = dict.fromkeys(range(len(family.buckets) + 1), exemplar)
                 self.view.journal.note((), (), {one: buckets}, counted_ms)
                 self.exemplars[one] = dict.fromkeys(buckets, Counted(exemplar, counted_ms))
+
+
+def ordinary_series() -> Iterator[tuple[Series, SeriesState]]:
+    """
+    The series of one ordinary repository after the other, without end.
+    """
+    numbers = count()
+    for repository in count(1):
+        where = ("111122223333", "eu-central-1", f"service-{repository:05d}")
+        for family, labels in _SERIES:
+            total = _total(family, next(numbers))
+            one = Series(family.name, (*where, *labels))
+            yield one, SeriesState(total, NOW_MS, NOW_MS, family.zero())
 
 
 def _total(family: Family, number: int) -> Total:
@@ -233,38 +237,34 @@ class Duel:
         return cpu_seconds(lambda: page.answer(self._accept, now_ms=NOW_MS))
 
 
-def cost_table(lines: int, rounds: int) -> Table:
+def cost_findings(lines: int, rounds: int) -> Iterator[Finding]:
     """
-    The ratios of both formats.
+    How many times the library's cost ours is, for both formats.
+
+    The words tell, too, how often the bytes of the page could be copied in our time.
     """
-    table = Table(title=f"A page of {lines:,} lines beside prometheus_client's (CPU, medians)")
-    table.caption = "copies: how often the bytes of the page could be copied meanwhile"
-    columns = ("format", "page", "ours, ms", "library, ms", "times faster", "goal", "copies")
-    for column in columns:
-        named = column in {"format", "page"}
-        table.add_column(column, justify="left" if named else "right", no_wrap=named)
     plain, exemplified = Invented(lines), Invented(lines, with_exemplars=True)
     for name, invented, accept in (
         ("text", plain, ""),
         ("OpenMetrics", plain, OPENMETRICS),
-        ("+ exemplars", exemplified, OPENMETRICS),
+        ("OpenMetrics + exemplars", exemplified, OPENMETRICS),
     ):
         duel = Duel(invented, accept)
         if not duel.is_fair():
             sys.exit("the pages differ: there is nothing to compare")
         turns = [duel.turn() for _ in range(rounds)]
+        library = 1000 * median(turn.library for turn in turns)
         for page, goal in GOALS.items():
-            faster = median(turn.library / turn.ours[page] for turn in turns)
-            table.add_row(
-                name,
-                page,
-                f"{1000 * median(turn.ours[page] for turn in turns):.2f}",
-                f"{1000 * median(turn.library for turn in turns):.0f}",
-                f"{faster:.1f}",
-                f"{goal}" if faster >= goal else f"{goal}, missed",
-                f"{median(turn.ours[page] / max(turn.copy, 1e-6) for turn in turns):.1f}",
+            ours = 1000 * median(turn.ours[page] for turn in turns)
+            copies = median(turn.ours[page] / max(turn.copy, 1e-6) for turn in turns)
+            yield Finding(
+                f"page of {lines:,} lines, {name}, {page}",
+                median(turn.library / turn.ours[page] for turn in turns),
+                "times faster",
+                bound=goal,
+                at_least=True,
+                words=f"{ours:.2f} ms, library {library:.0f} ms, {copies:.1f} copies",
             )
-    return table
 
 
 class Stall:
@@ -324,29 +324,33 @@ async def stalls(invented: Invented) -> dict[str, float]:
     return seen
 
 
-def stall_table(invented: Invented) -> Table:
+def stall_findings(lines: int) -> list[Finding]:
     """
     How long scraping keeps everything else waiting.
     """
-    table = Table(title="The event loop beside a scrape (OpenMetrics, gzip)")
-    table.add_column("page", no_wrap=True)
-    table.add_column("longest wait, ms", justify="right")
-    for what, seconds in asyncio.run(stalls(invented)).items():
-        table.add_row(what, f"{1000 * seconds:.1f}")
-    return table
+    return [
+        Finding(f"event loop beside a page of {lines:,} lines, {page}", 1000 * seconds, "ms")
+        for page, seconds in asyncio.run(stalls(Invented(lines))).items()
+    ]
+
+
+def findings(lines: int = 100_000, rounds: int = 5) -> list[Finding]:
+    """
+    All that is found about a page of about so many lines, in as many turns.
+    """
+    return [*cost_findings(lines, rounds), *stall_findings(lines)]
 
 
 def main() -> None:
     """
-    Measure the page of an invented ledger and print the tables.
+    Measure the page of an invented ledger and print the table.
     """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--lines", type=int, default=100_000, help="lines on the page")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each")
     arguments = parser.parse_args()
-    console = Console()
-    console.print(cost_table(arguments.lines, arguments.rounds))
-    console.print(stall_table(Invented(arguments.lines)))
+    found = findings(arguments.lines, arguments.rounds)
+    Console().print(table("A page beside prometheus_client's (CPU, medians)", found))
 
 
 if __name__ == "__main__":

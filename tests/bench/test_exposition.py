@@ -42,14 +42,17 @@ def test_the_page_has_as_many_lines_as_it_says() -> None:
     assert 1000 <= lines < 1100
 
 
-def test_the_tables_are_printed(
+def test_every_page_is_found_about(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    A small run prints a row for each kind of page, and the waits of the loop.
+    Each format is told beside the library, and the event loop beside each kind of page.
     """
     monkeypatch.setattr(sys, "argv", ["exposition", "--lines", "500", "--rounds", "1"])
+    monkeypatch.setenv("COLUMNS", "200")
     exposition.main()
     printed = capsys.readouterr().out
 
-    assert [4, 4, 3] == [printed.count(page) for page in ("unchanged", "1 % changed", "text")]
+    assert [3, 3, 3] == [printed.count(page) for page in ("text, ", "OpenMetrics, ", "exemplars, ")]
+    assert 9 == printed.count("times faster")
+    assert 4 == printed.count("event loop beside")
