@@ -8,14 +8,13 @@ the exporter, which costs a little itself and is no part of the other measuremen
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.bench.endtoend import Bench, Cost, check, organisation, scraped
 from tests.bench.inside import INFLATE, SQLITE, Seen
-from tests.bench.measure import Finding, Pair, show
+from tests.bench.measure import Finding, Pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,19 +105,3 @@ def profile(seen: Sequence[Seen], files: int) -> str:
     told = [f"{kind} {ms * clocks[kind]:.2f}" for kind in costliest]
     on_loop = ms * sum(one.loop_seconds for one in seen)
     return f"ms a file: {', '.join(told)}; {on_loop:.2f} on the loop's thread"
-
-
-def main() -> None:
-    """
-    Measure and print the table.
-    """
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--files", type=int, default=FILES, help="log files counted in a round")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each")
-    arguments = parser.parse_args()
-    found = findings(arguments.files, arguments.rounds)
-    show("Inside the exporter, by the clocks of its threads", found)
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,6 @@ read every total at once: after each round the page must say exactly what the fi
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
@@ -26,7 +25,7 @@ from urllib.request import ProxyHandler, build_opener
 from tests.bench import floor
 from tests.bench.corpora import Corpus, org
 from tests.bench.inside import Inside
-from tests.bench.measure import Finding, Pair, show
+from tests.bench.measure import Finding, Pair
 from tests.bench.stores import BUCKET, HOST, Child, Stores
 from tests.processes import TEXT, Exporter, Page, clean_environment
 from tests.servers import eventually
@@ -330,19 +329,3 @@ def _found(
             words=f"baseline {median(files / one.wall_seconds for one in baselines):.0f}",
         ),
     ]
-
-
-def main() -> None:
-    """
-    Measure and print the table.
-    """
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--files", type=int, default=FILES, help="log files counted in a round")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each")
-    arguments = parser.parse_args()
-    found = findings(arguments.files, arguments.rounds)
-    show("From the queue to the ledger, beside a plain GET, inflating and one search", found)
-
-
-if __name__ == "__main__":
-    main()

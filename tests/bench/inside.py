@@ -195,9 +195,7 @@ def put_threads(number: int) -> None:
     """
     from exporter import pipeline  # noqa: PLC0415 - after the clocks are in place
 
-    if not hasattr(pipeline, "DECODE_THREADS"):
-        return  # until there is more than one
-    setattr(pipeline, "DECODE_THREADS", number)  # noqa: B010
+    pipeline.DECODE_THREADS = number
 
 
 async def watch(clocks: Clocks, address: str) -> None:

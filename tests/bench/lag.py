@@ -8,7 +8,6 @@ else to do, beside the floor that reads from the same S3, tells what the machine
 
 from __future__ import annotations
 
-import argparse
 from itertools import chain
 from statistics import median, quantiles
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from tests.bench import floor
 from tests.bench.corpora import Corpus, big
 from tests.bench.endtoend import Bench, check, organisation, scraped
 from tests.bench.inside import Inside
-from tests.bench.measure import Finding, Pair, show
+from tests.bench.measure import Finding, Pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,18 +95,3 @@ def together(few: Corpus, one: Corpus) -> Corpus:
     middle = len(few.files) // 2
     files = [*few.files[:middle], *one.files, *few.files[middle:]]
     return Corpus(f"{few.name} and {one.name}", files, few.truth + one.truth)
-
-
-def main() -> None:
-    """
-    Measure and print the table.
-    """
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--files", type=int, default=FILES, help="log files beside the huge one")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each")
-    arguments = parser.parse_args()
-    show("The event loop meanwhile", findings(arguments.files, rounds=arguments.rounds))
-
-
-if __name__ == "__main__":
-    main()

@@ -9,7 +9,6 @@ first start that does not count, as a package is when it is installed.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.bench.endtoend import Watched
-from tests.bench.measure import Finding, interleave, show
+from tests.bench.measure import Finding, interleave
 from tests.bench.stores import BUCKET, Stores
 from tests.processes import PROJECT, clean_environment, command
 from tests.servers import without
@@ -143,17 +142,3 @@ def findings(rounds: int = ROUNDS) -> list[Finding]:
             bound=95,
         ),
     ]
-
-
-def main() -> None:
-    """
-    Measure and print the table.
-    """
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each")
-    arguments = parser.parse_args()
-    show("From exec to ready, beside importing the libraries", findings(arguments.rounds))
-
-
-if __name__ == "__main__":
-    main()
