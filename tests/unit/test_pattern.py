@@ -12,7 +12,7 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.utils import percent_encode
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from exporter.aws.pattern import Pattern, Request
 
@@ -83,6 +83,7 @@ def made_like(
 
 
 @given(prefixes, texts, texts, identities, st.sampled_from(["", "123456789012"]))
+@settings(deadline=None)
 def test_any_object_is_asked_for_as_botocore_asks(
     url: str, first: str, key: str, who: ReadOnlyCredentials, owner: str
 ) -> None:
