@@ -15,6 +15,7 @@ Rules:
 5. A series is written once for each change, not for each page.
 6. A held series shows no exemplars. A line of several series shows the newest of all of them,
    once one of them is not held.
+7. What goes elsewhere than on the page, as points, is the same at the same moment.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from exporter.codecommit import Repository
-from exporter.families import EVENT_LABELS, Series, SeriesState
+from exporter.families import EVENT_LABELS, FAMILIES, Family, Kind, Series, SeriesState
 from exporter.journal import NO_EXEMPLARS, Counted, Journal
 from exporter.knowledge import Known
 from exporter.lines import Format
 from exporter.retirement import NEVER, Retired, Retirement
-from exporter.sheets import Sheets
+from exporter.sheets import POINTS, Form, Point, Sheets
 
 OPENMETRICS = "application/openmetrics-text"
 """What is accepted by those who want OpenMetrics."""
@@ -96,6 +97,25 @@ class Answer(NamedTuple):
         return b"".join(self.parts)
 
 
+class Points(NamedTuple):
+    """
+    What is shown of one family: the labels it is shown with, and its points.
+    """
+
+    family: Family
+    labels: Sequence[str]
+    points: Sequence[Point]
+
+
+class Snapshot(NamedTuple):
+    """
+    What a page shows at one moment, family by family, and the held series among that.
+    """
+
+    families: Sequence[Points]
+    held: Collection[Series]
+
+
 class Page:
     """
     The page of a ledger, kept written; only what the journal names is written again.
@@ -121,7 +141,7 @@ class Page:
         self._shown = shown
         self._retirement = retirement
         self._new_sheets = partial(Sheets, delivery_labels, created=created)
-        self._exemplars: dict[Series, dict[int, Counted]] = {}
+        self._exemplars: dict[Series, Mapping[int, Counted]] = {}
         self._followed: SeriesStates | None = None
         self._begin()
 
@@ -142,14 +162,46 @@ class Page:
             now_ms: The time by which series retire, in milliseconds since 1970.
         """
         encode, content_type, written = _format(accept)
-        self._catch_up()
-        if not self._sheets.wanted(written, now_ms):
-            self._write_all(self._sheets.begin(written))
-        self._retire(now_ms)
+        self._keep(written, now_ms)
         parts = self._sheets.parts(written, names)
         own = encode(self._own.restricted_registry(names) if names else self._own)
         held = [series for series in self._held if parts[series.family]]
         return Answer([*parts.values(), own], content_type, held)
+
+    def snapshot(self, now_ms: int) -> Snapshot:
+        """
+        What the page shows, without the exporter's own metrics, for other threads to read.
+
+        Counters and histograms born by a clock that was ahead are left out until the time is there.
+
+        Args:
+            now_ms: The time by which series retire, in milliseconds since 1970.
+        """
+        self._keep(POINTS, now_ms)
+        points = self._sheets.points()
+        families = [
+            Points(
+                family,
+                self._sheets.labels(family),
+                [
+                    point
+                    for point in points[family.name]
+                    if point.born_ms < now_ms or family.kind is Kind.GAUGE
+                ],
+            )
+            for family in FAMILIES
+        ]
+        held = [one for one in self._held if self._shown.series[one].born_ms < now_ms]
+        return Snapshot(families, held)
+
+    def _keep(self, written: Form, now_ms: int) -> None:
+        """
+        Have everything written in a format as it is at this moment.
+        """
+        self._catch_up()
+        if not self._sheets.wanted(written, now_ms):
+            self._write_all(self._sheets.begin(written))
+        self._retire(now_ms)
 
     def _begin(self) -> None:
         """
@@ -165,8 +217,8 @@ class Page:
         """
         entries = self._shown.journal.take()
         for one, exemplars in entries.series.items():
-            if exemplars:
-                self._exemplars.setdefault(one, {}).update(exemplars)
+            if exemplars:  # in place of those before, which other threads may be reading
+                self._exemplars[one] = {**self._exemplars.get(one, NO_EXEMPLARS), **exemplars}
         if self._shown.series is not self._followed:
             self._begin()
             self._followed = self._shown.series

@@ -478,7 +478,7 @@ class FakeSqs:
             "MessageId": message.message_id,
             "Body": message.body,
             "ReceiptHandle": handle,
-            "Attributes": {name: attributes[name] for name in asked},
+            "Attributes": {name: attributes[name] for name in asked if name in attributes},
         }
 
 
@@ -503,6 +503,10 @@ class EdgeLedger:
     @property
     def journal(self) -> Journal:
         return self._ledger.journal
+
+    @property
+    def identity(self) -> str:
+        return self._ledger.identity
 
     @property
     def bytes(self) -> int:

@@ -46,6 +46,12 @@ class Ledger(Protocol):
         """
 
     @property
+    def identity(self) -> str:
+        """
+        The ledger's own id, a UUID, which its copies and backups share and no other ledger has.
+        """
+
+    @property
     def bytes(self) -> int:
         """
         How much room the ledger takes where it is kept.

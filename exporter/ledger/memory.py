@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
+from uuid import uuid4
 
 from exporter.codecommit import IdKind, Repository, Subject
 from exporter.families import Series, SeriesState
@@ -25,6 +26,7 @@ class MemoryLedger:
         self, policy: Policy | None = None, *, now: Callable[[], float] = time.time
     ) -> None:
         self._now = now
+        self._identity = str(uuid4())
         self._book = Book(policy or Policy())
         self._memory = DictMemory(self._book.repositories())
 
@@ -39,6 +41,10 @@ class MemoryLedger:
     @property
     def journal(self) -> Journal:
         return self._book.journal
+
+    @property
+    def identity(self) -> str:
+        return self._identity
 
     @property
     def bytes(self) -> int:

@@ -18,6 +18,7 @@ SCHEMA = """
 -- periods that the seen_<period> tables are numbered by. retire_after_ms: as it was when the
 -- ledger was last opened, 0 for never. replay_from_ms, replay_counts: what a copy has to catch
 -- up with, if it has. lag_ms_<day>: how late a log file was counted on that day, at worst.
+-- identity: a UUID by which others know the ledger and its copies. Older ones have none.
 CREATE TABLE fact (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 
 -- The bucket list of each family's data: a family declared with another list starts anew.

@@ -48,6 +48,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from uuid import UUID, uuid4, uuid5
 
 from exporter.codecommit import Repository, Subject
 from exporter.errors import ConfigError, LedgerUnavailable
@@ -117,6 +118,8 @@ PRAGMAS = (
 )
 SQLITE_VERSION_MIN = (3, 37)
 """The first version with STRICT tables."""
+OLDER = UUID("6f6d0bd8-52a7-4b6e-8f1c-0d9a4be2f3c1")
+"""The namespace of the ids, made of their birth, of ledgers that were started without one."""
 
 Answer = TypeVar("Answer")
 
@@ -215,6 +218,10 @@ class SqliteLedger:
     @property
     def journal(self) -> Journal:
         return self._book.journal
+
+    @property
+    def identity(self) -> str:
+        return self._identity
 
     @property
     def bytes(self) -> int:
@@ -446,7 +453,12 @@ class SqliteLedger:
         self._db.execute(f"PRAGMA user_version = {FORMAT}")
         self._db.executemany(
             "INSERT INTO fact VALUES (?, ?)",
-            [("born_ms", self._now_ms()), ("floor_ms", 0), ("period_ms", PERIOD_MS)],
+            [
+                ("born_ms", self._now_ms()),
+                ("floor_ms", 0),
+                ("period_ms", PERIOD_MS),
+                ("identity", str(uuid4())),
+            ],
         )
         if replay:
             keep_replay(self._db, replay)
@@ -522,6 +534,7 @@ class SqliteLedger:
     def _load(self) -> None:
         facts = dict(self._db.execute("SELECT name, value FROM fact"))
         self._born_ms: int = facts["born_ms"]
+        self._identity: str = facts.get("identity") or str(uuid5(OLDER, str(self._born_ms)))
         self._floor_ms: int = facts["floor_ms"]
         self._retired_after_ms: int = facts.get("retire_after_ms", 0)
         self._forgotten = 0  # the day on which all older ones were

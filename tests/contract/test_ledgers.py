@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -55,7 +55,7 @@ async def make_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
             ledger = MemoryLedger(policy, now=lambda: NOW)
         else:
             ledger = await SqliteLedger.open(
-                tmp_path / "ledger.db",
+                tmp_path / f"{len(made)}.db",
                 window_seconds=90 * 86400,
                 policy=policy,
                 now=lambda: NOW,
@@ -435,6 +435,16 @@ async def test_release_is_for_good(make_ledger: MakeLedger) -> None:
         ledger.series[series].total.amount,
         ledger.series[series].released_ms,
     )
+
+
+async def test_no_other_ledger_has_its_id(make_ledger: MakeLedger) -> None:
+    """
+    Those who receive the totals of several tell them apart by it; it is a UUID by chance.
+    """
+    one, other = await make_ledger(), await make_ledger()
+
+    assert 4 == UUID(one.identity).version
+    assert one.identity != other.identity
 
 
 async def test_closing_twice_is_harmless(make_ledger: MakeLedger) -> None:

@@ -195,6 +195,7 @@ async def test_a_copy_opens_as_a_ledger_that_has_to_catch_up(
     copy_ledger(path, into, BIRTH_MS + 10_000)
     async with opened(path, clock) as original, opened(into, clock) as copy:
         assert original.replay is None
+        assert original.identity == copy.identity
         assert Replay(BIRTH_MS + 10_000 - LAG_MS_MIN, counts=True) == copy.replay
         assert {series: state.total for series, state in original.series.items()} == {
             series: state.total for series, state in copy.series.items()

@@ -83,6 +83,22 @@ async def test_format_1_opens_with_all_it_holds(path: Path) -> None:
     assert {"version": FORMAT, "series": 17} == facts(path)
 
 
+async def test_a_ledger_without_an_id_is_known_by_its_birth(path: Path) -> None:
+    """
+    So are its copies, whichever of them is opened first.
+    """
+    known_by = list[str]()
+    for later_ms in (0, 0, 1):
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("UPDATE fact SET value = value + ? WHERE name = 'born_ms'", (later_ms,))
+            db.commit()
+        ledger = await opened(path, Policy())
+        await ledger.close()
+        known_by.append(ledger.identity)
+
+    assert known_by[0] == known_by[1] != known_by[2]
+
+
 async def test_it_goes_on_counting(path: Path) -> None:
     """
     What was counted before the migration is known, what comes after it adds up.

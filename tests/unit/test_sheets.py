@@ -9,7 +9,7 @@ from uuid import UUID
 from exporter.families import EVENT_DELIVERY, LAST_PUSH, PUSHES, Exemplar, SeriesState, Total
 from exporter.journal import Counted
 from exporter.lines import Format, Lines
-from exporter.sheets import MergedSheet, Sheet
+from exporter.sheets import TextSheet
 
 WHERE = ("210987654321", "eu-central-1")
 PULL = (*WHERE, "tools", "GitPull", "HTTP", "true")
@@ -36,11 +36,11 @@ def counted(number: int, counted_ms: int) -> Counted:
     return Counted(Exemplar(str(UUID(int=number)), 1000), counted_ms)
 
 
-def merged(*labels: str, created: bool = False) -> MergedSheet:
-    return MergedSheet(Lines(EVENT_DELIVERY, labels), Format.OPENMETRICS, created=created)
+def merged(*labels: str, created: bool = False) -> TextSheet:
+    return TextSheet(Lines(EVENT_DELIVERY, labels), Format.OPENMETRICS, created=created)
 
 
-def line(sheet: Sheet, part: str) -> str:
+def line(sheet: TextSheet, part: str) -> str:
     """
     The one sample of a name that a sheet has, without that; empty if there is none.
     """
@@ -196,9 +196,9 @@ def test_text_says_nothing_of_births_and_exemplars() -> None:
     """
     It knows neither; and a gauge is never born.
     """
-    pushes = Sheet(Lines(PUSHES), Format.TEXT, created=True)
+    pushes = TextSheet(Lines(PUSHES), Format.TEXT, created=True)
     pushes.show((*WHERE, "tools", "SSH"), SeriesState(Total(1), 1, 1, Total(0)), {0: counted(1, 1)})
-    gauge = Sheet(Lines(LAST_PUSH), Format.OPENMETRICS, created=True)
+    gauge = TextSheet(Lines(LAST_PUSH), Format.OPENMETRICS, created=True)
     gauge.show((*WHERE, "tools"), SeriesState(Total(1), 1, 1, Total(0)))
 
     assert b"created" not in pushes.text()

@@ -106,6 +106,17 @@ async def open_ledger(path: Path, clock: Clock) -> AsyncIterator[OpenLedger]:
         await ledger.close()
 
 
+async def test_a_ledger_keeps_its_id(open_ledger: OpenLedger) -> None:
+    """
+    Whichever process opens it.
+    """
+    first = await open_ledger()
+    await first.close()
+    again = await open_ledger()
+
+    assert first.identity == again.identity
+
+
 def tables(path: Path) -> set[str]:
     with sqlite3.connect(path) as db:
         names = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
