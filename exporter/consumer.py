@@ -205,7 +205,7 @@ class Consumer:
             await self._wait_for_free_hands()
             await self._pace.keep()
             try:
-                with self._telemetry.stage("receive"):
+                with self._telemetry.stage("receive", queue=self._queue.name, url=self._queue.url):
                     messages = await self._receive()
             except QueueUnavailable as error:
                 self._answered(str(error))
@@ -267,7 +267,9 @@ class Consumer:
 
     def _note_received(self, messages: Sequence[Message]) -> None:
         self._telemetry.messages_received(
-            self._queue.name, [message.sent_ms for message in messages]
+            self._queue.name,
+            [message.sent_ms for message in messages],
+            [message.trace_header for message in messages],
         )
 
     async def _wait_for_free_hands(self) -> None:
@@ -291,6 +293,16 @@ class Consumer:
         """
         See one message to its end, whichever that is.
         """
+        with self._telemetry.message_in_hand(
+            self._queue.name,
+            message.message_id,
+            message.body,
+            message.receives,
+            message.trace_header,
+        ):
+            await self._end(message)
+
+    async def _end(self, message: Message) -> None:
         try:
             async with Invisibility(self._queue, message, self._telemetry.renewal_failed):
                 await self._count(message)
@@ -343,7 +355,7 @@ class Consumer:
         except QueueUnavailable:
             self._telemetry.message_left(message.message_id, error)
         else:
-            self._telemetry.message_postponed()
+            self._telemetry.message_postponed(error)
 
     async def _release(self, message: Message) -> None:
         try:

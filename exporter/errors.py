@@ -27,7 +27,10 @@ What can go wrong, drawn as a tree. The class says whether trying again can help
         │   └── BucketUnlisted          S3 did not list the bucket
         ├── LedgerUnavailable       the ledger could not commit
         │   └── LedgerLost              there was a ledger, and it is gone
-        └── BackupUnavailable       a backup could not be kept or fetched
+        ├── BackupUnavailable       a backup could not be kept or fetched
+        └── ExportFailed            an OTLP endpoint did not take what was sent to it
+            └── ExportRefused           it did not take one request, whatever it does with others
+                └── ExportRejected          it took only a part of it
 
 Every error names what it is about (a bucket and key, a queue, a message) and its
 ``hint`` says what a person can do. A library's exception stops at the edge it came
@@ -320,3 +323,44 @@ class BackupUnavailable(Transient):
         "role may do s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject."
     )
     reason = "backup_unavailable"
+
+
+class ExportFailed(Transient):
+    """
+    An OTLP endpoint did not take what was sent to it.
+    """
+
+    hint = (
+        "See that the endpoint can be reached and takes OTLP over HTTP, usually on port 4318; 4317 "
+        "is for gRPC. Neither counting nor /metrics depends on it."
+    )
+    reason = "export_failed"
+
+
+class ExportRefused(ExportFailed):
+    """
+    An OTLP endpoint did not take one request, whatever it may do with others.
+    """
+
+    hint = "Its answer tells why, or its own log. Neither counting nor /metrics depends on it."
+    reason = "export_refused"
+
+
+class ExportRejected(ExportRefused):
+    """
+    An OTLP endpoint took a request, but for so many points or spans.
+    """
+
+    hint = "Its answer tells why, or its own log. What it took is right."
+    reason = "export_rejected"
+
+    def __init__(self, message: str = "", rejected: int = 0) -> None:
+        super().__init__(message)
+        self.rejected = rejected
+
+
+def kind_of(error: BaseException) -> str:
+    """
+    What kind of error it is, in a word that tells nothing of what it is about.
+    """
+    return error.reason if isinstance(error, ExporterError) else type(error).__name__

@@ -60,7 +60,7 @@ class Total(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Family:
     """
-    One metric family as users see it.
+    One metric family as users see it; the unit is written as UCUM has it.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Family:
     help: str
     labels: tuple[str, ...]
     buckets: tuple[int, ...] = ()
+    unit: str = ""
 
     def zero(self) -> Total:
         """
@@ -167,6 +168,7 @@ EVENTS = Family(
     Kind.COUNTER,
     "CodeCommit events found in CloudTrail log files, failed requests included, each counted once.",
     EVENT_LABELS,
+    unit="{event}",
 )
 EVENT_DELIVERY = Family(
     "codecommit_event_delivery_seconds",
@@ -174,18 +176,21 @@ EVENT_DELIVERY = Family(
     "Time from a CodeCommit event to the delivery of the CloudTrail log file that tells of it.",
     EVENT_LABELS,
     (60, 120, 300, 600, 900, 1800, 3600, 86400),
+    unit="s",
 )
 EVENT_ERRORS = Family(
     "codecommit_event_errors_total",
     Kind.COUNTER,
     "CodeCommit events of requests that failed, by the error code of the answer.",
     (*REPOSITORY_LABELS, "action", "error_code"),
+    unit="{event}",
 )
 PUSHES = Family(
     "codecommit_pushes_total",
     Kind.COUNTER,
     "Successful Git pushes that moved data; the two records of one HTTPS push count as one.",
     (*REPOSITORY_LABELS, "protocol"),
+    unit="{push}",
 )
 PUSH_REFERENCES = Family(
     "codecommit_push_references",
@@ -193,12 +198,14 @@ PUSH_REFERENCES = Family(
     "References (branches, tags and others) updated by one push.",
     (*REPOSITORY_LABELS, "protocol"),
     (1, 2, 5, 10, 50, 100),
+    unit="{reference}",
 )
 REFERENCE_UPDATES = Family(
     "codecommit_reference_updates_total",
     Kind.COUNTER,
     "References named by pushes, by their type and by what happened to them.",
     (*REPOSITORY_LABELS, "ref_type", "change"),
+    unit="{reference}",
 )
 PULL_REQUEST_EVENTS = Family(
     "codecommit_pull_request_events_total",
@@ -206,6 +213,7 @@ PULL_REQUEST_EVENTS = Family(
     "What happened to pull requests: created, merged, closed, reopened, approved, "
     "approval_revoked, overridden (approval rules), commented; successful requests only.",
     (*REPOSITORY_LABELS, "event"),
+    unit="{event}",
 )
 PULL_REQUEST_OPEN = Family(
     "codecommit_pull_request_open_seconds",
@@ -214,6 +222,7 @@ PULL_REQUEST_OPEN = Family(
     "those whose creation has been counted.",
     (*REPOSITORY_LABELS, "outcome"),
     (3600, 14400, 86400, 259200, 604800, 1209600, 2592000, 7776000),
+    unit="s",
 )
 CALLER_EVENTS = Family(
     "codecommit_caller_events_total",
@@ -221,6 +230,7 @@ CALLER_EVENTS = Family(
     "CodeCommit events by what kind of caller made the request (identity_type is CloudTrail's) "
     "and with what kind of credentials: root, long_term, temporary, aws_service, unknown.",
     (*REPOSITORY_LABELS, "identity_type", "credentials"),
+    unit="{event}",
 )
 KMS_REQUESTS = Family(
     "codecommit_kms_requests_total",
@@ -228,18 +238,21 @@ KMS_REQUESTS = Family(
     "Requests to AWS KMS that CodeCommit made for a repository's data, failed ones included "
     "(error_code is empty for the others); no part of codecommit_events_total.",
     (*REPOSITORY_LABELS, "action", "error_code"),
+    unit="{request}",
 )
 LAST_EVENT = Family(
     "codecommit_last_event_timestamp_seconds",
     Kind.GAUGE,
     "Time of the newest CodeCommit event, in seconds since 1970.",
     (*REPOSITORY_LABELS, "action"),
+    unit="s",
 )
 LAST_PUSH = Family(
     "codecommit_last_push_timestamp_seconds",
     Kind.GAUGE,
     "Time of the newest push that moved data, in seconds since 1970.",
     REPOSITORY_LABELS,
+    unit="s",
 )
 REPOSITORY_INFO = Family(
     "codecommit_repository_info",
@@ -247,6 +260,7 @@ REPOSITORY_INFO = Family(
     "Which id the repository of a name has, as the newest event tells; always 1. Gone once the "
     "repository is deleted.",
     (*REPOSITORY_LABELS, "repository_id"),
+    unit="{repository}",
 )
 
 FAMILIES = (

@@ -97,7 +97,8 @@ class Pipeline:
         handed_over = await self._count_log_files(notification.log_files, message)
         if notification.inline:
             await self._count_inline(notification, notification.inline, message)
-        with self._telemetry.stage("delete"):
+        about = {"queue": queue.name, "url": queue.url, "message_id": message.message_id}
+        with self._telemetry.stage("delete", **about):
             await queue.delete(message)
         return handed_over
 
@@ -115,7 +116,7 @@ class Pipeline:
             self._telemetry.log_file_ignored(kind)
             return None
         fetching = self.objects.fetch(log_file)
-        async with self._telemetry.entering("fetch", fetching) as body:
+        async with self._telemetry.entering("fetch", fetching, log_file=log_file) as body:
             decoded = await self._decode(log_file, body)
         delivered_ms = _delivered_ms(log_file, self._now() * 1000)
         return Reading(log_file, delivered_ms, decoded.events, decoded.kms_requests)
@@ -129,8 +130,8 @@ class Pipeline:
         """
         with self._telemetry.stage("commit"):
             tally = await self._ledger.commit(reading)
-        if source:
-            self._telemetry.log_file_counted(reading, source, tally)
+            if source:
+                self._telemetry.log_file_counted(reading, source, tally)
 
     def _read(self, message: Message) -> Notification:
         notification = read_notification(message.body)
@@ -181,30 +182,30 @@ class Pipeline:
         """
         with self._telemetry.stage("decode"):
             decoded = decode_record(record.text, account_id=record.account_id)
+            self._telemetry.decoded(decoded)
         self._telemetry.notification_read(notification)
-        self._telemetry.decoded(decoded)
         delivered_ms = usable_ms(record.sent_ms, self._now() * 1000)
         reading = Reading(None, delivered_ms, decoded.events, decoded.kms_requests)
         try:
             with self._telemetry.stage("commit"):
                 tally = await self._ledger.commit(reading)
+                self._telemetry.inline_counted(tally)
         except LedgerUnavailable as error:
             self._telemetry.inline_failed(message.message_id, error)
             raise
-        self._telemetry.inline_counted(tally)
 
     async def _decode(self, log_file: LogFile, body: bytes) -> Decoded:
         """
         The events of a log file; an error of decoding is told which file it is about.
         """
-        self._telemetry.log_file_fetched(len(body))
         try:
             with self._telemetry.stage("decode"):
+                self._telemetry.log_file_fetched(len(body))
                 decoded = await self._decoded(body)
+                self._telemetry.log_file_decoded(decoded)
         except (MalformedLogFile, OversizedLogFile) as error:
             refusal = type(error)(f"{log_file}: {error}")
         else:
-            self._telemetry.log_file_decoded(decoded)
             return decoded
         # Outside of the handler, or it would drag along the frames that hold the file's text;
         # and its own traceback has this frame, which holds the body.

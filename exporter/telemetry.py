@@ -20,7 +20,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -35,7 +35,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from exporter import errors
 from exporter.cloudtrail import Decoded
 from exporter.codecommit import Event
-from exporter.errors import ExporterError, Permanent
+from exporter.errors import ExporterError, ExportRejected, Permanent, kind_of
 from exporter.families import Kind
 from exporter.keys import ObjectKind
 from exporter.logs import LOG, say
@@ -48,6 +48,7 @@ PROGRESS_SECONDS = 10
 RECENT_SECONDS = 60
 RECENT_MESSAGES_MAX = 10_000
 
+SIGNALS = ("metrics", "traces")
 STAGES = ("receive", "fetch", "decode", "commit", "delete")
 LAG_BUCKETS = (60, 120, 300, 600, 900, 1800, 3600, 21600, 86400, 604800, 2592000)
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -143,6 +144,8 @@ _REFUSED_ENVELOPES: Mapping[type[Permanent], str] = {
 }
 """The errors that are about a message as such, and what is known of its envelope."""
 
+_UNTOLD = nullcontext()
+
 Entered = TypeVar("Entered")
 
 
@@ -163,7 +166,7 @@ class Metric:
     One metric of the exporter's own.
 
     ``values`` lists each label's closed set, in the order of ``labels``; it is empty where
-    the set is known only at run time (the configured queues).
+    the set is known only at run time (the configured queues). The unit is written as UCUM has it.
     """
 
     name: str
@@ -172,6 +175,7 @@ class Metric:
     labels: tuple[str, ...] = ()
     values: tuple[tuple[str, ...], ...] = ()
     buckets: tuple[float, ...] = field(default=(), repr=False)
+    unit: str = ""
 
 
 class Kept(Protocol):
@@ -187,6 +191,21 @@ class Kept(Protocol):
     def bytes(self) -> int: ...
     @property
     def writable(self) -> bool: ...
+
+
+class Spans(Protocol):
+    """
+    Who tells the story of messages as spans, which ``exporter.otlp.traces`` does.
+    """
+
+    def step(
+        self, name: str, timing: AbstractContextManager[object], about: Mapping[str, Any]
+    ) -> AbstractContextManager[object]: ...
+    def received(self, queue: str, trace_headers: Sequence[str]) -> None: ...
+    def message(
+        self, queue: str, message_id: str, body: str, receives: int, trace_header: str
+    ) -> AbstractContextManager[object]: ...
+    def note(self, **attributes: str | int | bool) -> None: ...
 
 
 def _reasons() -> tuple[str, ...]:
@@ -213,6 +232,7 @@ METRICS = (
         "or carries an event), acknowledged (neither), refused (not understood, or not wanted).",
         ("envelope", "outcome"),
         ((*Envelope, "unknown"), ("read", "acknowledged", "refused")),
+        unit="{message}",
     ),
     Metric(
         "codecommit_exporter_messages_total",
@@ -222,6 +242,7 @@ METRICS = (
         "be had; it comes back later each time), released (given back at once).",
         ("outcome",),
         (("deleted", "left", "postponed", "released"),),
+        unit="{message}",
     ),
     Metric(
         "codecommit_exporter_log_files_total",
@@ -231,6 +252,7 @@ METRICS = (
         "and were told by their key and not fetched.",
         ("outcome",),
         (("counted", "repeated", "no_codecommit", "failed", *IGNORED_KINDS),),
+        unit="{file}",
     ),
     Metric(
         "codecommit_exporter_refused_total",
@@ -240,6 +262,7 @@ METRICS = (
         "among them.",
         ("reason",),
         (_reasons(),),
+        unit="{refusal}",
     ),
     Metric(
         "codecommit_exporter_records_total",
@@ -248,11 +271,13 @@ METRICS = (
         "skipped unread.",
         ("service",),
         (("codecommit", "kms"),),
+        unit="{record}",
     ),
     Metric(
         "codecommit_exporter_records_invalid_total",
         Kind.COUNTER,
         "Records that name CodeCommit and cannot be read; the others of their file count.",
+        unit="{record}",
     ),
     Metric(
         "codecommit_exporter_events_counted_total",
@@ -262,17 +287,20 @@ METRICS = (
         "(reconcile), or one that was there before (backfill).",
         ("source",),
         (tuple(Source),),
+        unit="{event}",
     ),
     Metric(
         "codecommit_exporter_duplicate_events_total",
         Kind.COUNTER,
         "Events and KMS requests that were met again and therefore not counted again.",
+        unit="{event}",
     ),
     Metric(
         "codecommit_exporter_late_events_total",
         Kind.COUNTER,
         "Events and KMS requests older than the dedupe window: no longer to be told from "
         "repeats, not counted.",
+        unit="{event}",
     ),
     Metric(
         "codecommit_exporter_log_file_bytes_total",
@@ -280,12 +308,14 @@ METRICS = (
         "Bytes of log files, as fetched (compressed) and as read (inflated).",
         ("stage",),
         (("compressed", "inflated"),),
+        unit="By",
     ),
     Metric(
         "codecommit_exporter_event_lag_seconds",
         Kind.HISTOGRAM,
         "Time from an event to its commit, for events announced on the queue.",
         buckets=LAG_BUCKETS,
+        unit="s",
     ),
     Metric(
         "codecommit_exporter_stage_seconds",
@@ -295,16 +325,19 @@ METRICS = (
         ("stage",),
         (STAGES,),
         STAGE_BUCKETS,
+        unit="s",
     ),
     Metric(
         "codecommit_exporter_messages_in_hand",
         Kind.GAUGE,
         "Messages received and not yet deleted, left, postponed or released.",
+        unit="{message}",
     ),
     Metric(
         "codecommit_exporter_log_files_in_hand",
         Kind.GAUGE,
         "Log files being fetched, decoded or committed.",
+        unit="{file}",
     ),
     Metric(
         "codecommit_exporter_queue_messages",
@@ -312,42 +345,53 @@ METRICS = (
         "About how many messages a queue holds, by state, asked every 30 seconds; dead_letter is "
         "its dead-letter queue, where that may be read.",
         ("queue", "state"),
+        unit="{message}",
     ),
     Metric(
         "codecommit_exporter_queue_oldest_age_seconds",
         Kind.GAUGE,
         "Age of the oldest message received in the last minute, 0 when there was none.",
         ("queue",),
+        unit="s",
     ),
     Metric(
         "codecommit_exporter_aws_requests_total",
         Kind.COUNTER,
         "Requests to AWS by the code of the answer.",
         ("service", "operation", "code"),
+        unit="{request}",
     ),
     Metric(
         "codecommit_exporter_ledger_writable",
         Kind.GAUGE,
         "Whether the ledger's last write succeeded (1) or not (0).",
     ),
-    Metric("codecommit_exporter_ledger_bytes", Kind.GAUGE, "Room the ledger takes."),
-    Metric("codecommit_exporter_series", Kind.GAUGE, "Series the ledger holds."),
-    Metric("codecommit_exporter_repositories", Kind.GAUGE, "Repositories known, deleted ones too."),
+    Metric("codecommit_exporter_ledger_bytes", Kind.GAUGE, "Room the ledger takes.", unit="By"),
+    Metric("codecommit_exporter_series", Kind.GAUGE, "Series the ledger holds.", unit="{series}"),
+    Metric(
+        "codecommit_exporter_repositories",
+        Kind.GAUGE,
+        "Repositories known, deleted ones too.",
+        unit="{repository}",
+    ),
     Metric(
         "codecommit_exporter_series_limit_hits_total",
         Kind.COUNTER,
         "How often a label became (other) because there were --metrics.max-repositories or "
         "--metrics.max-series already.",
+        unit="{hit}",
     ),
     Metric(
         "codecommit_exporter_last_log_file_timestamp_seconds",
         Kind.GAUGE,
         "Delivery of the newest log file read, in seconds since 1970; 0 before the first.",
+        unit="s",
     ),
     Metric(
         "codecommit_exporter_new_series_hold_seconds",
         Kind.GAUGE,
         "How long a new series is shown as 0: --metrics.new-series-hold.",
+        unit="s",
     ),
     Metric(
         "codecommit_exporter_scrape_gap_seconds",
@@ -355,6 +399,21 @@ METRICS = (
         "Longest time between two scrapes from one address in the last ten minutes; 0 before the "
         "second scrape. It should not be much more than half the hold: increases of new series may "
         "be missed when a scrape fails, or another scraper was first.",
+        unit="s",
+    ),
+    Metric(
+        "codecommit_exporter_otlp_exports_total",
+        Kind.COUNTER,
+        "Exports over OTLP by outcome: accepted, partial (some of it was rejected), failed.",
+        ("signal", "outcome"),
+        (SIGNALS, ("accepted", "partial", "failed")),
+        unit="{export}",
+    ),
+    Metric(
+        "codecommit_exporter_otlp_spans_dropped_total",
+        Kind.COUNTER,
+        "Spans lost: as many waited as may (OTEL_BSP_MAX_QUEUE_SIZE), or they were not accepted.",
+        unit="{span}",
     ),
 )
 """All of them, in the order of the page. ``process_*`` and ``python_*`` come from the library."""
@@ -363,7 +422,12 @@ METRICS = (
 class Telemetry:
     """
     Takes note of happenings. Each object has a registry and metrics of its own.
+
+    ``begun_ms`` is when these began, in milliseconds since 1970. Where ``spans`` is set, the story
+    of messages is told there as well.
     """
+
+    spans: Spans | None = None
 
     def __init__(self, *, now: Callable[[], float] = time.time) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
@@ -372,6 +436,7 @@ class Telemetry:
         prometheus_client.PlatformCollector(registry=self.registry)
         prometheus_client.GCCollector(registry=self.registry)
         self._now = now
+        self.begun_ms = round(now() * 1000)
         self._metrics = {metric.name: _registered(metric, self.registry) for metric in METRICS}
         self._found: dict[tuple[str, ...], Any] = {}
         for service, operations in AWS_OPERATIONS.items():
@@ -513,10 +578,27 @@ class Telemetry:
 
     # Messages.
 
-    def messages_received(self, queue: str, sent_ms: Sequence[int | None]) -> None:
+    def message_in_hand(
+        self, queue: str, message_id: str, body: str, receives: int, trace_header: str
+    ) -> AbstractContextManager[object]:
         """
-        Some messages are in hand; ``sent_ms`` has the time each was first sent.
+        The whole of one message, from its receipt to its end, for its span.
         """
+        if self.spans is None:
+            return _UNTOLD
+        return self.spans.message(queue, message_id, body, receives, trace_header)
+
+    def messages_received(
+        self, queue: str, sent_ms: Sequence[int | None], trace_headers: Sequence[str] = ()
+    ) -> None:
+        """
+        Some messages are in hand.
+
+        ``sent_ms`` has the time each was first sent, and ``trace_headers`` what X-Ray says of its
+        sender, if anything.
+        """
+        if self.spans:
+            self.spans.received(queue, trace_headers)
         now = self._now()
         self._metric("messages_in_hand").inc(len(sent_ms))
         self._ages[queue].extend((now, max(0.0, now - sent / 1000)) for sent in sent_ms if sent)
@@ -531,14 +613,14 @@ class Telemetry:
     def message_released(self) -> None:
         self._message_ended("released")
 
-    def message_postponed(self) -> None:
-        self._message_ended("postponed")
+    def message_postponed(self, error: ExporterError) -> None:
+        self._message_ended("postponed", error)
 
     def renewal_failed(self, error: ExporterError) -> None:
         self._say_seldom("A message in hand could not be kept invisible", error)
 
     def message_left(self, message_id: str, error: BaseException) -> None:
-        self._message_ended("left")
+        self._message_ended("left", error)
         if isinstance(error, Permanent) and type(error) in _REFUSED_ENVELOPES:
             envelope = _REFUSED_ENVELOPES[type(error)]
             self._metric("notifications_total", envelope, "refused").inc()
@@ -547,9 +629,13 @@ class Telemetry:
             return  # told when it happened
         self._say_seldom("A message is left on the queue", error, message_id=message_id)
 
-    def _message_ended(self, outcome: str) -> None:
+    def _message_ended(self, outcome: str, error: BaseException | None = None) -> None:
         self._metric("messages_in_hand").dec()
         self._metric("messages_total", outcome).inc()
+        if self.spans:
+            self.spans.note(outcome=outcome)
+            if error:
+                self.spans.note(error_type=kind_of(error))
 
     def queue_failed(self, error: ExporterError, *, retry_seconds: float) -> None:
         self._say_seldom("The queue fails", error, retry_seconds=retry_seconds)
@@ -572,22 +658,25 @@ class Telemetry:
         ).track_inprogress()
         return in_hand
 
-    def stage(self, name: str) -> AbstractContextManager[object]:
+    def stage(self, name: str, **about: object) -> AbstractContextManager[object]:
         """
-        Times one step, whether it succeeds or not.
+        Times one step, whether it succeeds or not; ``about`` is for its span.
         """
-        return _Timing(self._metric("stage_seconds", name))
+        timing = _Timing(self._metric("stage_seconds", name))
+        return self.spans.step(name, timing, about) if self.spans else timing
 
     def entering(
-        self, stage: str, context: AbstractAsyncContextManager[Entered]
+        self, stage: str, context: AbstractAsyncContextManager[Entered], **about: object
     ) -> AbstractAsyncContextManager[Entered]:
         """
         Times how long it takes to enter a context, not what is done in it.
         """
-        return _Entering(self.stage(stage), context)
+        return _Entering(self.stage(stage, **about), context)
 
     def log_file_fetched(self, compressed_bytes: int) -> None:
         self._metric("log_file_bytes_total", "compressed").inc(compressed_bytes)
+        if self.spans:
+            self.spans.note(compressed_bytes=compressed_bytes)
 
     def log_file_ignored(self, kind: ObjectKind) -> None:
         self._metric("log_files_total", kind).inc()
@@ -596,12 +685,20 @@ class Telemetry:
         """
         Some records have been read, of a log file or from a message.
         """
+        if self.spans:
+            self.spans.note(
+                events=len(decoded.events),
+                kms_requests=len(decoded.kms_requests),
+                invalid=decoded.invalid,
+            )
         self._add(len(decoded.events), "records_total", "codecommit")
         self._add(len(decoded.kms_requests), "records_total", "kms")
         self._add(decoded.invalid, "records_invalid_total")
 
     def log_file_decoded(self, decoded: Decoded) -> None:
         self._metric("log_file_bytes_total", "inflated").inc(decoded.inflated_bytes)
+        if self.spans:
+            self.spans.note(inflated_bytes=decoded.inflated_bytes)
         self.decoded(decoded)
 
     def log_file_counted(self, reading: Reading, source: Source, tally: Tally) -> None:
@@ -629,6 +726,8 @@ class Telemetry:
         self._say_seldom("An inline event is not counted", error, message_id=message_id)
 
     def _counted(self, source: Source, tally: Tally) -> None:
+        if self.spans:
+            self.spans.note(counted=len(tally.counted), repeated=tally.repeated, late=tally.late)
         self._add(len(tally.counted), "events_counted_total", source)
         self._add(tally.repeated, "duplicate_events_total")
         self._add(tally.late, "late_events_total")
@@ -684,6 +783,39 @@ class Telemetry:
 
     def release_failed(self, error: ExporterError) -> None:
         self._say_seldom("New series stay at 0 for now", error)
+
+    # Over OTLP.
+
+    def exporting(self, signal: str, endpoint: str) -> None:
+        say(logging.INFO, f"Exporting {signal} over OTLP", endpoint=endpoint)
+
+    def exports_too_seldom(self, interval: float, hold: float) -> None:
+        say(
+            logging.WARNING,
+            "Two exports are too far apart: the first increase of new series may be missed",
+            seconds=interval,
+            hold_seconds=hold,
+            hint="Set OTEL_METRIC_EXPORT_INTERVAL to half of --metrics.new-series-hold or less.",
+        )
+
+    def exported(self, signal: str) -> None:
+        self._metric("otlp_exports_total", signal, "accepted").inc()
+
+    def export_failed(self, signal: str, error: Exception) -> None:
+        is_partial = isinstance(error, ExportRejected)
+        self._metric("otlp_exports_total", signal, "partial" if is_partial else "failed").inc()
+        extent = "accepted only in part" if is_partial else "not accepted"
+        self._say_seldom(f"An export of {signal} over OTLP is {extent}", error)
+
+    def variable_unknown(self, name: str) -> None:
+        say(
+            logging.WARNING,
+            "A variable looks like one of OpenTelemetry's, and is not known here",
+            variable=name,
+        )
+
+    def spans_dropped(self, number: int) -> None:
+        self._metric("otlp_spans_dropped_total").inc(number)
 
     def _oldest_age(self, recent: deque[tuple[float, float]]) -> float:
         horizon = self._now() - RECENT_SECONDS

@@ -53,7 +53,8 @@ class Message:
     One message in hand.
 
     ``sent_ms`` is when it was first sent, in milliseconds since 1970, and ``receives`` how
-    often it has been received, this time included.
+    often it has been received, this time included. ``trace_header`` is what X-Ray says of whoever
+    sent it, empty if nothing.
     """
 
     message_id: str
@@ -61,6 +62,7 @@ class Message:
     receipt_handle: str
     sent_ms: int | None = None
     receives: int = 1
+    trace_header: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,11 @@ class Queue:
             "receive_message",
             MaxNumberOfMessages=min(messages_max, BATCH_MAX),
             WaitTimeSeconds=WAIT_SECONDS,
-            MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
+            MessageSystemAttributeNames=[
+                "SentTimestamp",
+                "ApproximateReceiveCount",
+                "AWSTraceHeader",
+            ],
         )
         return [_message(one) for one in answer.get("Messages", [])]
 
@@ -271,6 +277,7 @@ def _message(told: Mapping[str, Any]) -> Message:
         told["ReceiptHandle"],
         _integer(attributes.get("SentTimestamp")),
         _integer(attributes.get("ApproximateReceiveCount")) or 1,
+        attributes.get("AWSTraceHeader", ""),
     )
 
 

@@ -29,6 +29,7 @@ NO_FAILURE = f'label_replace({rate(FAILED_REQUESTS)}, "code", "no failure", "cod
 PROCESSOR_TIME = f"rate({exporter('process_cpu_seconds_total')}[$__rate_interval])"
 GAP = f"max({exporter(f'{OWN}_scrape_gap_seconds')})"
 HOLD = f"min({exporter(f'{OWN}_new_series_hold_seconds')})"
+EXPORTS = exporter(f"{OWN}_otlp_exports_total")
 NEWEST_LOG_FILE = exporter(f"{OWN}_last_log_file_timestamp_seconds")
 
 
@@ -298,12 +299,25 @@ HEALTH = board(
                     "Hold": HOLD,
                 },
                 unit="s",
+                width=8,
+            ),
+            graph(
+                "Exports over OTLP",
+                "Exports a minute by what becomes of them, where OpenTelemetry's variables ask for "
+                "them, and spans that were lost.",
+                {
+                    "{{signal}} {{outcome}}": f"60 * {rate(EXPORTS, 'signal', 'outcome')}",
+                    "Spans lost": f"60 * {rate(exporter(f'{OWN}_otlp_spans_dropped_total'))}",
+                },
+                unit="short",
+                width=8,
             ),
             bars(
                 "Versions",
                 "How many exporters run which version of the program.",
                 "{{version}} ({{revision}}), Python {{python}}",
                 combined("sum", exporter(f"{OWN}_build_info"), "version", "revision", "python"),
+                width=8,
             ),
         ],
     },

@@ -7,8 +7,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from itertools import product
 
 import pytest
@@ -25,6 +25,7 @@ from exporter.errors import (
     LedgerUnavailable,
     LogFileDenied,
     LogFileMissing,
+    LogFileUnavailable,
     MalformedLogFile,
     Permanent,
     QueueDenied,
@@ -136,6 +137,31 @@ def reading(delivered_ms: int | None = None) -> Reading:
 
 def tally(*counted: Event, repeated: int = 0, late: int = 0) -> Tally:
     return Tally(counted=list(counted), repeated=repeated, late=late)
+
+
+class Notes:
+    """
+    Takes note of what is noted of spans, in the place of those.
+    """
+
+    def __init__(self) -> None:
+        self.noted: list[dict[str, object]] = []
+
+    def step(
+        self, name: str, timing: AbstractContextManager[object], about: Mapping[str, object]
+    ) -> AbstractContextManager[object]:
+        self.noted.append({"step": name, **about})
+        return timing
+
+    def received(self, queue: str, trace_headers: Sequence[str]) -> None:
+        self.noted.append({"queue": queue, "trace_headers": trace_headers})
+
+    def message(self, *told: object) -> AbstractContextManager[object]:
+        self.noted.append({"message": told})
+        return nullcontext()
+
+    def note(self, **attributes: object) -> None:
+        self.noted.append(attributes)
 
 
 # What is declared.
@@ -340,7 +366,7 @@ def test_messages_are_in_hand_until_they_end(telemetry: Telemetry) -> None:
     in_hand = told(telemetry, "messages_in_hand")
     telemetry.message_deleted()
     telemetry.message_released()
-    telemetry.message_postponed()
+    telemetry.message_postponed(LogFileUnavailable("s3://trail/a"))
     telemetry.message_left("one", LogFileMissing("gone"))
     telemetry.message_left("two", ForeignMessage("is none"))
 
@@ -350,6 +376,37 @@ def test_messages_are_in_hand_until_they_end(telemetry: Telemetry) -> None:
         outcome: told(telemetry, "messages_total", outcome=outcome)
         for outcome in ("deleted", "released", "postponed", "left")
     }
+
+
+def test_spans_are_told_what_metrics_are(telemetry: Telemetry) -> None:
+    """
+    What was received, found and counted, and how each message ended and why.
+    """
+    notes = telemetry.spans = Notes()
+    telemetry.queue_joined("q")
+    telemetry.messages_received("q", [None], ["Root=1"])
+    with telemetry.message_in_hand("q", "m-1", "{}", 2, "Root=1"), telemetry.stage("fetch", a=1):
+        telemetry.log_file_fetched(7)
+    telemetry.log_file_decoded(decoded(records.api_call("PutFile", "tools"), invalid=3))
+    telemetry.log_file_counted(reading(), Source.QUEUE, tally(repeated=2, late=1))
+    telemetry.message_deleted()
+    telemetry.message_postponed(LogFileMissing("gone"))
+    telemetry.message_left("m-3", KeyError("odd"))
+
+    assert [
+        {"queue": "q", "trace_headers": ["Root=1"]},
+        {"message": ("q", "m-1", "{}", 2, "Root=1")},
+        {"step": "fetch", "a": 1},
+        {"compressed_bytes": 7},
+        {"inflated_bytes": 1000},
+        {"events": 1, "kms_requests": 0, "invalid": 3},
+        {"counted": 0, "repeated": 2, "late": 1},
+        {"outcome": "deleted"},
+        {"outcome": "postponed"},
+        {"error_type": "log_file_missing"},
+        {"outcome": "left"},
+        {"error_type": "KeyError"},
+    ] == notes.noted
 
 
 @pytest.mark.parametrize(
