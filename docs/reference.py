@@ -1,5 +1,5 @@
 """
-Write README's tables of options and metrics, each from the place that declares them.
+Write the tables of options, metrics and variables, each from the place that declares them.
 
 A table stands between ``<!-- options serve -->`` and ``<!-- end -->``. With ``--check``
 nothing is written: the stale tables are named, and the exit code is 1 if there is one.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from docs.costs import Run
@@ -31,7 +31,10 @@ from exporter.families import (
     REFERENCE_UPDATES,
     REPOSITORY_INFO,
     Family,
+    Kind,
 )
+from exporter.otlp.names import ATTRIBUTES, otlp_name
+from exporter.otlp.variables import VARIABLES, Variable
 from exporter.telemetry import METRICS, Metric
 
 REPOSITORIES = 1000
@@ -51,6 +54,9 @@ ORDINARY = {
     REPOSITORY_INFO: (1, ""),
 }
 """How many label sets each family has of a repository that is used in the ordinary way."""
+
+POINTS = {Kind.COUNTER: "sum", Kind.GAUGE: "gauge", Kind.HISTOGRAM: "histogram"}
+"""What OpenTelemetry calls the kinds of metrics."""
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -116,6 +122,47 @@ def cardinality_table() -> str:
     )
 
 
+def variable_table(declared: Iterable[Variable]) -> str:
+    """
+    One line a variable: its names, default, what it does.
+    """
+    return table(
+        ("variable", "default", "what it does"),
+        (
+            (", ".join(map(code, variable.names)), code(variable.default), variable.text)
+            for variable in declared
+        ),
+    )
+
+
+def name_table(declared: Iterable[Family | Metric]) -> str:
+    """
+    One line a metric: its name here and in OpenTelemetry, unit, kind.
+    """
+    return table(
+        ("metric", "in OpenTelemetry", "unit", "kind"),
+        (
+            (
+                code(metric.name),
+                code(otlp_name(metric.name)),
+                code(metric.unit),
+                POINTS[metric.kind],
+            )
+            for metric in declared
+        ),
+    )
+
+
+def attribute_table(attributes: Mapping[str, str]) -> str:
+    """
+    One line a label: the attribute it becomes.
+    """
+    return table(
+        ("label", "attribute"),
+        ((code(label), code(attribute)) for label, attribute in attributes.items()),
+    )
+
+
 def samples(family: Family) -> int:
     """
     How many samples one label set has: a histogram's buckets with +Inf, its sum and its count.
@@ -159,7 +206,7 @@ def code(text: str) -> str:
 
 def tables() -> dict[str, str]:
     """
-    Every table, by the words of its marker.
+    Every table of README, by the words of its marker.
     """
     return {
         **{f"options {kind.command}": option_table(options(kind)) for kind in ALL_SETTINGS},
@@ -167,6 +214,17 @@ def tables() -> dict[str, str]:
         "metrics exporter": metric_table(METRICS),
         "cardinality": cardinality_table(),
         **cost_tables(),
+    }
+
+
+def otlp_tables() -> dict[str, str]:
+    """
+    The same of the page about OpenTelemetry.
+    """
+    return {
+        "otlp variables": variable_table(VARIABLES),
+        "otlp names": name_table((*FAMILIES, *METRICS)),
+        "otlp attributes": attribute_table(ATTRIBUTES),
     }
 
 
@@ -199,20 +257,31 @@ def renewed(text: str, fresh: Mapping[str, str]) -> str:
     return text
 
 
-def main(arguments: Sequence[str], readme: Path = README) -> int:
+PAGES: Mapping[Path, Callable[[], dict[str, str]]] = {
+    README: tables,
+    README.parent / "docs" / "opentelemetry.md": otlp_tables,
+}
+
+
+def main(
+    arguments: Sequence[str], pages: Mapping[Path, Callable[[], dict[str, str]]] = PAGES
+) -> int:
     """
-    Renew or check the tables, and tell the exit code.
+    Renew or check the tables of each page, and tell the exit code.
     """
-    parser = argparse.ArgumentParser(description="Write README's tables of options and metrics.")
+    parser = argparse.ArgumentParser(description="Write the generated tables.")
     parser.add_argument("--check", action="store_true", help="write nothing, name stale tables")
-    text = readme.read_text(encoding="utf-8")
-    if not parser.parse_args(arguments).check:
-        readme.write_text(renewed(text, tables()), encoding="utf-8")
-        return 0
-    names = stale(text, tables())
-    for name in names:
-        print(f"{readme.name}: the table '{name}' is stale; make docs writes it", file=sys.stderr)
-    return 1 if names else 0
+    only_checks = parser.parse_args(arguments).check
+    complaints = 0
+    for page, fresh in pages.items():
+        text = page.read_text(encoding="utf-8")
+        if not only_checks:
+            page.write_text(renewed(text, fresh()), encoding="utf-8")
+            continue
+        for name in stale(text, fresh()):
+            print(f"{page.name}: the table '{name}' is stale; make docs writes it", file=sys.stderr)
+            complaints += 1
+    return min(complaints, 1)
 
 
 if __name__ == "__main__":

@@ -379,7 +379,9 @@ COMMANDS = {
             description="Receives S3's notifications of new CloudTrail log files from SQS, reads "
             "the files, counts their CodeCommit events, each once, and serves the totals on "
             "/metrics until SIGTERM or Ctrl-C. A restart goes on from the ledger.\n"
-            "Credentials, Region and endpoints come from the AWS SDK's own variables and files.",
+            "Credentials, Region and endpoints come from the AWS SDK's own variables and files.\n"
+            "With OTEL_EXPORTER_OTLP_ENDPOINT and OpenTelemetry's other variables the same numbers "
+            "go out over OTLP as well, and a trace of each message.",
             epilog=f"{_WAYS}\n\nExample:\n\n"
             f"  {PROGRAM} serve \\\n"
             "      --sqs.queue-url https://sqs.eu-central-1.amazonaws.com/111122223333/trail \\\n"
@@ -390,8 +392,8 @@ COMMANDS = {
             DemoSettings,
             summary="Do the same with invented activity; needs no AWS account.",
             description="Starts an S3 and SQS on this machine, keeps writing invented CloudTrail "
-            "activity into them, and runs serve's own code against that, until Ctrl-C. Nothing "
-            "leaves the machine, and nothing is kept.",
+            "activity into them, and runs serve's own code against that, until Ctrl-C. Nothing is "
+            "kept, and nothing leaves the machine, unless OpenTelemetry's variables say where to.",
             epilog=f"{_WAYS}\n\nExample:\n\n  {PROGRAM} demo --demo.duration 1m --demo.faults",
             run=_demo,
         ),

@@ -5,7 +5,7 @@ Rules:
 
 1. Nothing here counts. What is shown has gone through a bucket, its notification, a queue
    and the very code that ``serve`` runs.
-2. No request leaves the machine: whatever the environment says of AWS is set aside first.
+2. No request to AWS leaves the machine: what the environment says of it is set aside first.
 3. What is written and what is counted are known apart from each other, and compared.
 """
 
@@ -46,8 +46,9 @@ from exporter.families import (
 )
 from exporter.ledger import Ledger
 from exporter.logs import set_up_logs
+from exporter.otlp.variables import read_variables
 from exporter.service import Service, stop_signals
-from exporter.values import Rebuild
+from exporter.values import PROGRAM, Rebuild
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"
@@ -108,6 +109,7 @@ async def demo(settings: DemoSettings) -> int:
         ConfigError: The ``demo`` extra is not installed, or a setting is wrong.
     """
     set_up_logs(settings.log.level, settings.log.format)
+    read_variables(os.environ)  # a wrong one is told before anything is started
     with _aws() as endpoint, tempfile.TemporaryDirectory() as folder, stop_signals() as asked:
         surroundings = Surroundings.made(endpoint)
         print(
@@ -125,7 +127,7 @@ async def _play(
     """
     Run the service and the writer beside each other, and compare them at the end.
     """
-    service = Service(_serve_settings(settings, surroundings, folder))
+    service = Service(_serve_settings(settings, surroundings, folder), f"{PROGRAM}-demo")
     writer = Writer(settings, surroundings)
     stop = asyncio.Event()
     serving = asyncio.create_task(service.run(stop), name="service")
@@ -164,6 +166,8 @@ def _aws() -> Iterator[str]:
     An S3 and SQS on this machine during the block, and an environment that knows no other.
     """
     before = dict(os.environ)
+    own = before.get("no_proxy") or before.get("NO_PROXY", "")
+    not_by_proxy = f"{HOST},{own}".rstrip(",")
     for name in before:
         if name.startswith(("AWS_", "MOTO_")):
             del os.environ[name]
@@ -177,8 +181,8 @@ def _aws() -> Iterator[str]:
                 AWS_CONFIG_FILE=os.devnull,
                 AWS_SHARED_CREDENTIALS_FILE=os.devnull,
                 AWS_EC2_METADATA_DISABLED="true",
-                NO_PROXY=HOST,
-                no_proxy=HOST,
+                NO_PROXY=not_by_proxy,
+                no_proxy=not_by_proxy,
             )
             yield endpoint
     finally:

@@ -8,7 +8,8 @@ Rules:
 2. Nothing is received before the ledger is open, has caught up, and every queue and bucket
    has answered; and nothing is shown before the ledger has caught up.
 3. A part that fails for a reason nobody foresaw stops the program; none dies unseen.
-4. A stop ends receiving first, then what is in hand, then the endpoints, then the ledger.
+4. A stop ends receiving first, then what is in hand, then OTLP, then the endpoints, then the
+   ledger.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, NoRegionError
 
@@ -44,15 +45,20 @@ from exporter.ledger.memory import MemoryLedger
 from exporter.ledger.sqlite import SqliteLedger
 from exporter.logs import set_up_logs
 from exporter.metrics import OPENMETRICS, Page
+from exporter.otlp.variables import read_variables, unknown_variables
 from exporter.pipeline import Pipeline
 from exporter.recovery import CatchUp, Recovery
 from exporter.retirement import Retirement
 from exporter.telemetry import Telemetry
+from exporter.values import PROGRAM
 from exporter.web import Health, Web
 
+if TYPE_CHECKING:
+    from exporter.otlp.export import Export
+
 DEPTH_SECONDS = 30.0
-STOP_RESERVE_SECONDS = 4.0
-"""What a stop's grace keeps for the last receive, the endpoints and the ledger."""
+STOP_RESERVE_SECONDS = 5.0
+"""What a stop's grace keeps for the last receive, OTLP, the endpoints and the ledger."""
 RELEASE_SECONDS = 0.5
 
 Answer = TypeVar("Answer")
@@ -92,15 +98,16 @@ def stop_signals() -> Iterator[asyncio.Event]:
 
 class Service:
     """
-    The whole program around one ledger.
+    The whole program around one ledger; ``name`` is what it calls itself over OTLP.
     """
 
-    def __init__(self, settings: ServeSettings) -> None:
+    def __init__(self, settings: ServeSettings, name: str = PROGRAM) -> None:
         self._settings = settings
         self._health = Health({"ledger": "not open yet", "start": "nothing is received yet"})
         self._holds = Holds(settings.metrics.new_series_hold)
         self._retirement = Retirement(round(settings.metrics.retire_after * 1000))
         self.telemetry = Telemetry()
+        self._export = _export(self.telemetry, name)
         self._web = Web(self._health, self._holds, self.telemetry)
         self._addresses: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         self.ledger: Ledger | None = None
@@ -178,8 +185,30 @@ class Service:
             page = self._page(self.ledger)
             page.answer(OPENMETRICS, now_ms=round(time.time() * 1000))  # takes long the first time
             self._web.page = page
-            await self._check(pipeline.objects, queues)
-            await self._consume(self.ledger, pipeline, queues, backups)
+            async with self._exporting(page, self.ledger.identity):
+                await self._check(pipeline.objects, queues)
+                await self._consume(self.ledger, pipeline, queues, backups)
+
+    @asynccontextmanager
+    async def _exporting(self, page: Page, identity: str) -> AsyncIterator[None]:
+        """
+        Send over OTLP during the block, where that is asked for.
+        """
+        if self._export is None:
+            yield
+            return
+        exporting = asyncio.create_task(
+            self._export.run(page, identity, self._holds), name="export over OTLP"
+        )
+        counting = asyncio.current_task()
+        assert counting is not None, "the block is part of a task"  # noqa: S101
+        exporting.add_done_callback(lambda ended: ended.cancelled() or counting.cancel())
+        try:
+            yield
+        finally:
+            exporting.cancel()
+            with suppress(asyncio.CancelledError):
+                await exporting
 
     async def _open_ledger(self, backups: Backups | None) -> Ledger:
         """
@@ -390,6 +419,20 @@ class Service:
             else:
                 self._health.set(subject, None)
                 return answer
+
+
+def _export(telemetry: Telemetry, name: str) -> Export | None:
+    """
+    What sends over OTLP, if anything is sent. Raises ConfigError.
+    """
+    settings = read_variables(os.environ)
+    for unknown in unknown_variables(os.environ):
+        telemetry.variable_unknown(unknown)
+    if settings is None:
+        return None
+    from exporter.otlp.export import Export  # noqa: PLC0415 - OpenTelemetry takes long to load
+
+    return Export(settings, telemetry, name)
 
 
 async def until(stop: asyncio.Event, work: Coroutine[object, object, None]) -> None:

@@ -141,10 +141,10 @@ def second_trail(aws: AwsServer) -> Iterator[Trail]:
 
 class Serve(Protocol):
     """
-    Starts ``serve`` on a trail, with flags of the test's choice.
+    Starts ``serve`` on a trail, with flags and variables of the test's choice.
     """
 
-    def __call__(self, trail: Trail, *flags: str) -> Exporter: ...
+    def __call__(self, trail: Trail, *flags: str, **variables: str) -> Exporter: ...
 
 
 @pytest.fixture
@@ -157,14 +157,14 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """
     started: list[Exporter] = []
 
-    def start(trail: Trail, *flags: str) -> Exporter:
+    def start(trail: Trail, *flags: str, **variables: str) -> Exporter:
         exporter = Exporter(
             "serve",
             *("--sqs.queue-url", trail.queue_url),
             *("--s3.allowed-bucket", trail.bucket),
             *("--state.directory", str(tmp_path / "state")),
             *flags,
-            environment=clean_environment(**trail.aws.environment),
+            environment=clean_environment(**trail.aws.environment, **variables),
         )
         started.append(exporter)
         return exporter

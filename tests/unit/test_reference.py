@@ -10,19 +10,23 @@ import pytest
 
 from docs.reference import (
     ORDINARY,
+    attribute_table,
     cardinality_table,
     main,
     metric_table,
+    name_table,
     option_table,
     renewed,
     samples,
     stale,
     table,
     tables,
+    variable_table,
 )
 from exporter.config import DemoSettings, ScanSettings, options
 from exporter.families import FAMILIES, Family, Kind, Series
 from exporter.lines import Lines
+from exporter.otlp.variables import Signal, Variable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +83,53 @@ def test_metric_table() -> None:
     ) == metric_table(declared)
 
 
+def test_variable_table() -> None:
+    """
+    A variable is all its names, default and sentence.
+    """
+    declared = [
+        Variable("OTEL_*A", "1", "Does a."),
+        Variable("OTEL_*B", "", "Does b.", signals=(Signal.TRACES,)),
+        Variable("OTEL_C", "", "Does c."),
+    ]
+
+    assert (
+        "| variable | default | what it does |\n"
+        "| --- | --- | --- |\n"
+        "| `OTEL_A`, `OTEL_METRICS_A`, `OTEL_TRACES_A` | `1` | Does a. |\n"
+        "| `OTEL_B`, `OTEL_TRACES_B` |  | Does b. |\n"
+        "| `OTEL_C` |  | Does c. |"
+    ) == variable_table(declared)
+
+
+def test_name_table() -> None:
+    """
+    A metric is both its names, unit and what OpenTelemetry calls its kind.
+    """
+    declared = [
+        Family("codecommit_a_total", Kind.COUNTER, "Counts a.", (), unit="{event}"),
+        Family("codecommit_b_seconds", Kind.HISTOGRAM, "Takes b.", (), (1,), unit="s"),
+        Family("codecommit_exporter_c_info", Kind.GAUGE, "Is c.", ()),
+    ]
+
+    assert (
+        "| metric | in OpenTelemetry | unit | kind |\n"
+        "| --- | --- | --- | --- |\n"
+        "| `codecommit_a_total` | `codecommit.a` | `{event}` | sum |\n"
+        "| `codecommit_b_seconds` | `codecommit.b` | `s` | histogram |\n"
+        "| `codecommit_exporter_c_info` | `codecommit.exporter.c_info` |  | gauge |"
+    ) == name_table(declared)
+
+
+def test_attribute_table() -> None:
+    """
+    A label stands beside the attribute it becomes.
+    """
+    assert ("| label | attribute |\n| --- | --- |\n| `a` | `b.c` |") == attribute_table(
+        {"a": "b.c"}
+    )
+
+
 def test_table() -> None:
     """
     A table has a head, a rule and its rows.
@@ -118,14 +169,15 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     The check names stale tables and changes nothing; once written, it is content.
     """
     readme = tmp_path / "README.md"
+    pages = {readme: tables}
     text = "".join(f"<!-- {name} -->\n<!-- end -->\n" for name in tables())
     readme.write_text(text)
-    before = main(["--check"], readme)
+    before = main(["--check"], pages)
     complaints = capsys.readouterr().err.splitlines()
     unchanged = readme.read_text()
 
-    written = main([], readme)
-    after = main(["--check"], readme)
+    written = main([], pages)
+    after = main(["--check"], pages)
 
     assert (1, text) == (before, unchanged)
     assert [

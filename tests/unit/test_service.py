@@ -9,10 +9,12 @@ import logging
 from contextlib import suppress
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from exporter.config import ServeSettings
 from exporter.errors import LedgerUnavailable
 from exporter.ledger.memory import MemoryLedger
+from exporter.metrics import Page as LivePage, View
 from exporter.notifications import LogFile
 from exporter.service import Service
 from exporter.sources import read_settings
@@ -45,3 +47,22 @@ async def test_a_ledger_that_cannot_be_written_is_told_when_that_changes(
         (logging.ERROR, "The ledger cannot be written: nothing more is received until it can"),
         (logging.INFO, "The ledger can be written again"),
     ] == [(line.levelno, line.getMessage()) for line in caplog.records]
+
+
+async def test_an_export_that_ends_by_itself_ends_the_program() -> None:
+    """
+    It does so only for a reason that nobody foresaw; no part of the program dies unseen.
+    """
+
+    class Broken:
+        async def run(self, *_: object) -> None:
+            raise ZeroDivisionError
+
+    given = {"sqs.queue-url": ["https://sqs.eu-central-1.amazonaws.com/111122223333/trail"]}
+    settings = read_settings(ServeSettings, given | {"s3.allowed-bucket": ["trail"]}, {})
+    service = Service(settings)
+    service._export = Broken()  # type: ignore[assignment]
+
+    with pytest.raises(ZeroDivisionError):
+        async with service._exporting(LivePage(CollectorRegistry(), View({}, {})), "id"):
+            await asyncio.Event().wait()
