@@ -293,7 +293,8 @@ class Sqs:
 
     def _give_up(self, receiver: _Receiver) -> None:
         self._receivers.remove(receiver)
-        receiver.transport.write(_told({}))
+        if not receiver.transport.is_closing():
+            receiver.transport.write(_told({}))
 
     def _hand_out(self) -> None:
         while self._visible and self._receivers:
