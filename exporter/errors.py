@@ -339,7 +339,7 @@ class ExportFailed(Transient):
 
 class ExportRefused(ExportFailed):
     """
-    An OTLP endpoint did not take one request, whatever it may do with others.
+    An OTLP endpoint did not take a request, whatever it may do with others.
     """
 
     hint = "Its answer tells why, or its own log. Neither counting nor /metrics depends on it."
@@ -348,14 +348,16 @@ class ExportRefused(ExportFailed):
 
 class ExportRejected(ExportRefused):
     """
-    An OTLP endpoint took a request, but for so many points or spans.
+    An OTLP endpoint did not take everything, but something.
+
+    ``rejected`` is how many points or spans it says it did not take of a request.
     """
 
     hint = "Its answer tells why, or its own log. What it took is right."
     reason = "export_rejected"
 
-    def __init__(self, message: str = "", rejected: int = 0) -> None:
-        super().__init__(message)
+    def __init__(self, message: str = "", rejected: int = 0, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
         self.rejected = rejected
 
 

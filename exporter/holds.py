@@ -3,8 +3,8 @@ How long new series are held, and whether the scrapes come often enough for that
 
 Rules:
 
-1. A hold begins with the first answered scrape that showed the series, by the monotonic
-   clock. A process that starts again knows of no scrape, so it begins anew.
+1. A hold begins with the first answered scrape, or accepted export, that showed the series,
+   by the monotonic clock. A process that starts again knows of none, so it begins anew.
 2. It ends when the ledger has committed its end; until then the series stays due.
 3. A scraper that comes seldom misses holds. How far apart the scrapes of each are is
    measured, since nobody tells.
@@ -39,10 +39,19 @@ class Holds:
 
     def show(self, series: Iterable[Series], now: float) -> None:
         """
-        Take note that a scrape has been answered with these held series.
+        Take note that these held series have been shown.
         """
         for one in series:
-            self._shown.setdefault(one, now)
+            self._shown[one] = min(now, self._shown.get(one, now))
+
+    def show_in_part(self, series: Iterable[Series], now: float) -> None:
+        """
+        Take note that some of these held series have been shown, nobody knows which.
+
+        Their hold begins one hold later, unless an answer shows them all before: what was left
+        out for a moment shall be seen at 0, and what is left out for ever not hold the others.
+        """
+        self.show(series, now + self.seconds)
 
     def due(self, now: float) -> Collection[Series]:
         """

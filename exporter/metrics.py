@@ -6,7 +6,7 @@ Rules:
 1. A series that is held shows 0, in all its parts, whatever it holds, or what it showed when
    it left the page. Prometheus sees a counter grow only from a sample it has; the first
    value it meets counts for nothing.
-2. The hold begins with the first answered scrape that showed the series, and its end is
+2. The hold begins with the first answer or export that showed the series, and its end is
    committed to the ledger before the value is shown. A series that has been released never
    shows 0 again; one that has not begins its hold anew after a restart.
 3. A page has every family of the ledger, with or without series, or there is no page.
@@ -168,7 +168,7 @@ class Page:
         held = [series for series in self._held if parts[series.family]]
         return Answer([*parts.values(), own], content_type, held)
 
-    def snapshot(self, now_ms: int) -> Snapshot:
+    def snapshot(self, now_ms: int, time_ms: int) -> Snapshot:
         """
         What the page shows, without the exporter's own metrics, for other threads to read.
 
@@ -176,6 +176,7 @@ class Page:
 
         Args:
             now_ms: The time by which series retire, in milliseconds since 1970.
+            time_ms: The time the points will have, before which they must have been born.
         """
         self._keep(POINTS, now_ms)
         points = self._sheets.points()
@@ -186,12 +187,12 @@ class Page:
                 [
                     point
                     for point in points[family.name]
-                    if point.born_ms < now_ms or family.kind is Kind.GAUGE
+                    if point.born_ms < time_ms or family.kind is Kind.GAUGE
                 ],
             )
             for family in FAMILIES
         ]
-        held = [one for one in self._held if self._shown.series[one].born_ms < now_ms]
+        held = [one for one in self._held if self._shown.series[one].born_ms < time_ms]
         return Snapshot(families, held)
 
     def _keep(self, written: Form, now_ms: int) -> None:

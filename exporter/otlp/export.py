@@ -4,7 +4,8 @@ What the page shows, and how each message went, sent over OTLP from time to time
 Rules:
 
 1. Counting knows nothing of it. What is not accepted is told, and is no reason to stop.
-2. An accepted export counts as an answered scrape: the hold of the series in it begins.
+2. An accepted export counts as an answered scrape: the hold of the series in it begins. One
+   that is accepted in part begins it later, for something may be rejected for ever.
 3. An export's time is later than that of the one before, whatever the clock does.
 """
 
@@ -24,7 +25,13 @@ from opentelemetry.sdk.resources import Resource
 from exporter.errors import ExportFailed, ExportRefused, ExportRejected
 from exporter.holds import Holds
 from exporter.metrics import Page, Snapshot
-from exporter.otlp.points import ledger_requests, ledger_resource, own_request, own_resource
+from exporter.otlp.points import (
+    ledger_requests,
+    ledger_resource,
+    own_request,
+    own_resource,
+    points_in,
+)
 from exporter.otlp.sending import (
     Courier,
     Endpoint,
@@ -40,7 +47,11 @@ from exporter.values import PROGRAM
 
 LAST_SECONDS = 2.0
 """How long a stop waits for the last export."""
-LATE = "The totals are sent by the next start; what else was told since the last export is lost."
+LATE = {
+    "metrics": "A ledger's totals are sent after the next start; what else was told is lost.",
+    "traces": "Its spans are lost.",
+}
+"""What becomes of a last export that is not taken."""
 
 
 class Resources(NamedTuple):
@@ -133,7 +144,9 @@ class Out(ABC):
                 async with asyncio.timeout(LAST_SECONDS):
                     await self._try_to_send()
             except TimeoutError:
-                late = ExportFailed(f"the last one was not taken in {LAST_SECONDS:g} s", hint=LATE)
+                late = ExportFailed(
+                    f"the last one was not taken in {LAST_SECONDS:g} s", hint=LATE[self.signal]
+                )
                 self._telemetry.export_failed(self.signal, late)
             self.endpoint.close()
 
@@ -225,7 +238,7 @@ class MetricsOut(Out):
         self._next = time.monotonic() + self._settings.interval_seconds
         now_ms = round(self._clock() * 1000)
         self._time_ms = max(now_ms, self._time_ms + 1)
-        snapshot = self._page.snapshot(now_ms)
+        snapshot = self._page.snapshot(now_ms, self._time_ms)
         own = list(self._telemetry.registry.collect())
         if any(family.points for family in snapshot.families):
             await self._send_totals(snapshot)
@@ -240,8 +253,11 @@ class MetricsOut(Out):
             self._time_ms,
             exemplars=self._settings.exemplars,
         )
-        if await self.deliver(partial(self._export, requests)) is None:
+        failure = await self.deliver(partial(self._export, requests))
+        if failure is None:
             self._holds.show(snapshot.held, time.monotonic())
+        elif isinstance(failure, ExportRejected):
+            self._holds.show_in_part(snapshot.held, time.monotonic())
 
     async def wait(self) -> None:
         """
@@ -257,26 +273,34 @@ class MetricsOut(Out):
         not have its turns.
 
         Raises:
-            ExportFailed: One was not accepted as a whole, or there was no time for all.
+            ExportRejected: They were accepted in part.
+            ExportRefused: Nothing of them was accepted.
+            ExportFailed: The endpoint took no more, or there was no time for all.
         """
         ends = time.monotonic() + self._settings.timeout_seconds
-        failure: ExportFailed | None = None
+        failure: ExportRefused | None = None
+        some_accepted = False
         busy = time.thread_time()
         for number, request in enumerate(requests):
             if time.monotonic() > ends:
-                raise failure or ExportFailed(
+                raise ExportFailed(
                     f"there was time for {number} requests only; more need a longer "
-                    "OTEL_METRIC_EXPORT_TIMEOUT"
+                    f"OTEL_METRIC_EXPORT_TIMEOUT{f' ({failure})' if failure else ''}"
                 )
             try:
                 self.endpoint.export(request)
+                some_accepted = True
+            except ExportRejected as error:
+                failure = failure or error.with_traceback(None)  # whose frames have the request
+                some_accepted = some_accepted or error.rejected < points_in(request)
             except ExportRefused as error:
-                failure = failure or error
+                failure = failure or error.with_traceback(None)
             if not self.is_last:
                 time.sleep(time.thread_time() - busy)
             busy = time.thread_time()
         if failure:
-            raise failure
+            kind = ExportRejected if some_accepted else ExportRefused
+            raise kind(str(failure), hint=failure.hint)
 
 
 class SpansOut(Out):

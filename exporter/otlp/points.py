@@ -39,6 +39,7 @@ from opentelemetry.sdk.resources import (
     Resource,
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.util.types import AttributeValue
 from prometheus_client import Metric as OwnMetric
 
 from exporter.build import version
@@ -109,18 +110,25 @@ def own_resource(name: str = PROGRAM) -> Resource:
         SERVICE_VERSION: version(),
         SERVICE_INSTANCE_ID: str(uuid4()),
     }
-    return Resource.create(told | dict(OTELResourceDetector().detect().attributes or {}))
+    return Resource.create(told | _given())
 
 
 def ledger_resource(identity: str, name: str = PROGRAM) -> Resource:
     """
     The ledger of this id, with what the same variables say that holds for as long as it lives.
     """
-    given = OTELResourceDetector().detect().attributes or {}
-    told = {name: value for name, value in given.items() if not name.startswith(PASSING)}
+    told = {name: value for name, value in _given().items() if not name.startswith(PASSING)}
     return Resource(
         {SERVICE_NAME: name} | told | {SERVICE_INSTANCE_ID: identity, "vcs.provider.name": PROVIDER}
     )
+
+
+def _given() -> dict[str, AttributeValue]:
+    """
+    What variables say of who tells; an empty value is none.
+    """
+    given = OTELResourceDetector().detect().attributes or {}
+    return {name: value for name, value in given.items() if value}
 
 
 # What is told ----------------------------------------------------------------------------
@@ -146,6 +154,18 @@ def own_request(
     times = (start_ms * MILLISECOND, time_ms * MILLISECOND)
     told = [_own_metric(metric, *times) for metric in metrics if metric.samples]
     return _request(resource, _OWN_SCOPE, told)
+
+
+def points_in(request: MetricsData) -> int:
+    """
+    How many points a request has.
+    """
+    return sum(
+        len(metric.data.data_points)
+        for of_resource in request.resource_metrics
+        for of_scope in of_resource.scope_metrics
+        for metric in of_scope.metrics
+    )
 
 
 def _request(

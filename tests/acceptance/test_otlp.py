@@ -300,11 +300,11 @@ def sent_of_ledger(receiver: Receiver, answer: Answer) -> list[Point]:
 
 def test_an_accepted_export_begins_the_hold(serve: Serve, trail: Trail, receiver: Receiver) -> None:
     """
-    Where nobody scrapes, new series are sent as 0 for as long as no export is accepted in full.
+    Where nobody scrapes, new series are sent as 0 for as long as no export is accepted.
 
-    The first that is accepted begins the hold; once that is over they have their value.
+    The first that is accepted in full begins the hold; once that is over they have their value.
     """
-    in_vain = (refused(400), REDIRECT, partial(1, "not now"))
+    in_vain = (refused(400), REDIRECT)
     receiver.answer = in_vain[0]
     trail.deliver(records.key(1), records.log_file(PUSH))
     exporter = serve(trail, *HOLD, **sent_to(receiver.endpoint))
@@ -334,6 +334,31 @@ def test_an_accepted_export_begins_the_hold(serve: Serve, trail: Trail, receiver
     assert PUSHED == exporter.scrape().totals()
 
 
+def test_what_is_always_rejected_holds_nothing_else(
+    serve: Serve, trail: Trail, receiver: Receiver
+) -> None:
+    """
+    Where no export is ever accepted in full, new series are 0 for two holds, and then right.
+    """
+    receiver.answer = partial(1, "a label is too long")
+    trail.deliver(records.key(1), records.log_file(PUSH))
+    exporter = serve(trail, *HOLD, **sent_to(receiver.endpoint))
+    expected = truth([PUSH])
+
+    def sent() -> list[Point]:
+        return sent_of_ledger(receiver, receiver.answer)
+
+    def is_right() -> bool:
+        newest = {point.stream: point for point in sent()}.values()
+        return expected.items() <= as_prometheus(newest, LABELS).items()
+
+    exporter.until(is_right, "the values are sent")
+
+    shown = min(point.time_ns for point in sent())
+    grown = min(point.time_ns for point in sent() if any(point.amounts))
+    assert grown - shown >= 2 * HOLD_SECONDS * 1e9
+
+
 def until_counted(exporter: Exporter, outcome: str) -> None:
     """
     Wait until one more export of metrics has come out like this, and is counted.
@@ -357,7 +382,7 @@ def not_accepted(exporter: Exporter) -> list[str]:
 
 ANSWERED = (
     (refused(400), "failed"),
-    (refused(503), "failed"),
+    (refused(503, Retry_After="3600"), "failed"),
     (refused(429, Retry_After="3600"), "failed"),
     (REDIRECT, "failed"),
     (partial(1, "too old"), "partial"),

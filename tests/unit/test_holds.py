@@ -26,6 +26,20 @@ def test_a_hold_begins_when_a_series_is_first_shown() -> None:
     assert [ONE, TWO] == list(holds.due(1180))
 
 
+def test_a_hold_begins_one_hold_later_when_only_some_were_shown() -> None:
+    """
+    That this happens again does not put it off, and that all are shown brings it forward.
+    """
+    holds = Holds(120)
+    holds.show_in_part([ONE, TWO], now=1000)
+    holds.show_in_part([ONE, TWO], now=1060)
+    holds.show([ONE], now=1070)
+
+    assert [] == list(holds.due(1189.9))
+    assert [ONE] == list(holds.due(1190))
+    assert [ONE, TWO] == list(holds.due(1240))
+
+
 def test_a_series_that_was_never_shown_is_never_due() -> None:
     """
     Without a scrape there is no end.

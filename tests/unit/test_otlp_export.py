@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -225,7 +226,7 @@ async def test_an_accepted_export_shows_what_is_held(receiver: Receiver) -> None
         (REDIRECT, "failed"),
         (HANG, "failed"),
         (DRIP, "failed"),
-        (partial(1, "no"), "partial"),
+        (partial(10**6, "all"), "failed"),
     ],
     ids=str,
 )
@@ -245,6 +246,22 @@ async def test_one_that_is_not_accepted_shows_nothing(
         await until(lambda: program.shown > 0)
 
     assert 0 == shown
+
+
+async def test_one_that_is_accepted_in_part_begins_the_hold_later(receiver: Receiver) -> None:
+    """
+    By another hold: what is rejected for ever keeps no other series at 0 for ever.
+    """
+    receiver.answer = partial(1, "no")
+    program = Program(receiver.endpoint)
+    program.count("tools")
+    async with program.exporting() as until:
+        await until(lambda: program.exports("metrics", "partial") > 1)
+        shown = program.shown
+        due = list(program.holds.due(time.monotonic() + 2 * HOLD_SECONDS))
+
+    assert 0 == shown
+    assert program.page.snapshot(2**53, 2**53).held == due
 
 
 async def test_that_nobody_listens_is_no_reason_to_stop() -> None:
@@ -291,8 +308,58 @@ async def test_all_requests_of_an_export_have_to_be_accepted(
     (time_ns,) = {point.time_ns for point in first.points()}
     together = [one for one in receiver.requests if one.points()[0].time_ns == time_ns]
     sent = {point.stream for one in together[:-1] for point in one.points()}
-    assert len(program.page.snapshot(2**53).held) < len(sent)
+    assert len(program.page.snapshot(2**53, 2**53).held) < len(sent)
     assert 0 == program.shown
+
+
+@pytest.mark.parametrize("refused_name", ["codecommit.events", "codecommit.repository_info"])
+@pytest.mark.parametrize("otherwise", [Answer(), partial(1, "no")], ids=str)
+async def test_requests_of_an_export_may_be_refused_for_ever(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, refused_name: str, otherwise: Answer
+) -> None:
+    """
+    Where others are accepted, if only in part, so is the export, and it is told as such.
+    """
+    monkeypatch.setattr(points, "POINTS_MAX", 5)
+    true_export = Endpoint.export
+
+    def export(endpoint: Endpoint[MetricsData], batch: MetricsData) -> None:
+        [[metrics]] = [
+            [of_scope.metrics for of_scope in of_resource.scope_metrics]
+            for of_resource in batch.resource_metrics
+        ]
+        is_refused = refused_name in {metric.name for metric in metrics}
+        receiver.answer = refused(400) if is_refused else otherwise
+        true_export(endpoint, batch)
+
+    monkeypatch.setattr(Endpoint, "export", export)
+    program = Program(receiver.endpoint)
+    program.metrics = replace(program.metrics, request_seconds=5)
+    program.count("tools", "web")
+    async with program.exporting() as until:
+        await until(lambda: program.exports("metrics", "partial") > 1)
+        shown, failed = program.shown, program.exports("metrics", "failed")
+        due = list(program.holds.due(time.monotonic() + 2 * HOLD_SECONDS))
+
+    assert 0 == shown == failed
+    assert program.page.snapshot(2**53, 2**53).held == due
+
+
+async def test_what_there_was_no_time_for_is_not_shown(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Though some of what was sent has been accepted.
+    """
+    monkeypatch.setattr(points, "POINTS_MAX", 1)
+    receiver.answer = replace(partial(1, "no"), after=0.05)
+    program = Program(receiver.endpoint)
+    program.metrics = replace(program.metrics, timeout_seconds=0.1, request_seconds=5)
+    program.count("tools", "web")
+    async with program.exporting() as until:
+        await until(lambda: program.exports("metrics", "failed") > 1)
+
+    assert [] == list(program.holds.due(time.monotonic() + 2 * HOLD_SECONDS))
 
 
 async def test_who_is_overloaded_is_left_alone_until_the_next_export(
@@ -467,7 +534,28 @@ async def test_the_end_does_not_wait_for_who_does_not_answer(
             await until(lambda: len(receiver.requests) > 0)
 
     assert (0, 1) == tuple(program.exports("metrics", one) for one in ("accepted", "failed"))
-    assert export.LATE == vars(caplog.records[-1])["fields"]["hint"]
+    assert vars(caplog.records[-1])["fields"]["hint"].startswith(
+        "A ledger's totals are sent after "
+    )
+
+
+async def test_the_end_does_not_wait_for_spans_either(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    That they are lost is told.
+    """
+    monkeypatch.setattr(export, "LAST_SECONDS", 0.01)
+    receiver.answer = HANG
+    program = Program(receiver.endpoint)
+    program.traces = replace(program.traces, timeout_seconds=3600, request_seconds=3600)
+    async with asyncio.timeout(60):
+        async with program.exporting(metrics=False, traces=True) as until:
+            program.receive(3)
+            await until(lambda: len(receiver.requests) > 0)
+            program.receive(1)
+
+    assert "Its spans are lost." == vars(caplog.records[-1])["fields"]["hint"]
 
 
 async def test_the_end_lets_go_of_what_is_repeated(
@@ -516,19 +604,25 @@ async def test_the_page_is_asked_by_the_clock_while_times_go_on(
 ) -> None:
     """
     A clock that was ahead for a moment moves the times of points, and nothing else.
+
+    What was born by it and has been sent goes on being sent.
     """
     program = Program(receiver.endpoint)
     program.count("tools")
     asked: list[int] = []
+    told: list[int] = []
     true_snapshot = program.page.snapshot
 
-    def snapshot(now_ms: int) -> Snapshot:
+    def snapshot(now_ms: int, time_ms: int) -> Snapshot:
         asked.append(now_ms)
-        return true_snapshot(now_ms)
+        snapshot = true_snapshot(now_ms, time_ms)
+        told.append(sum(len(family.points) for family in snapshot.families))
+        return snapshot
 
     monkeypatch.setattr(program.page, "snapshot", snapshot)
     right = program.clock.seconds
     program.clock.seconds += 86400
+    program.count("web")
     async with program.exporting() as until:
         await until(lambda: len(asked) > 0)
         program.clock.seconds = right
@@ -536,6 +630,7 @@ async def test_the_page_is_asked_by_the_clock_while_times_go_on(
         await until(lambda: len(asked) > ahead + 2)
 
     assert {round(right * 1000)} == set(asked[ahead + 1 :])
+    assert 1 == len(set(told))
     assert [] == Streams().replay(receiver.requests).violations
 
 

@@ -81,7 +81,7 @@ def points_of(page: LivePage, *, exemplars: bool = False) -> list[Point]:
     """
     The points of a page, all together.
     """
-    families = page.snapshot(NOW_MS).families
+    families = page.snapshot(NOW_MS, NOW_MS).families
     requests = ledger_requests(ledger_resource(IDENTITY), families, NOW_MS, exemplars=exemplars)
     return [point for request in sent(requests) for point in request]
 
@@ -169,8 +169,8 @@ def test_who_is_born_ahead_of_the_clock_is_left_out_until_then() -> None:
     ahead = {Series(EVENTS.name, PULL): state(EVENTS.name, 3, released=False, born_ms=NOW_MS)}
     page = LivePage(CollectorRegistry(), View(ahead, {}))
 
-    assert ([], []) == (points_of(page), page.snapshot(NOW_MS).held)
-    later = page.snapshot(NOW_MS + 1)
+    assert ([], []) == (points_of(page), page.snapshot(NOW_MS, NOW_MS).held)
+    later = page.snapshot(NOW_MS + 1, NOW_MS + 1)
     assert (1, list(ahead)) == (len(later.families[0].points), later.held)
 
 
@@ -195,7 +195,7 @@ def test_what_has_left_the_page_is_not_sent() -> None:
     page.answer(TEXT, now_ms=left_ms)
 
     assert [0, 2, 0] == [
-        sum(len(family.points) for family in page.snapshot(now_ms).families)
+        sum(len(family.points) for family in page.snapshot(now_ms, now_ms).families)
         for now_ms in (left_ms, NOW_MS, left_ms)
     ]
 
@@ -228,7 +228,7 @@ def test_a_page_of_many_series_is_sent_in_several_requests(
         for family in (EVENTS, EVENT_DELIVERY)
         for each in labels
     }
-    families = LivePage(CollectorRegistry(), View(series, {})).snapshot(NOW_MS).families
+    families = LivePage(CollectorRegistry(), View(series, {})).snapshot(NOW_MS, NOW_MS).families
     requests = sent(ledger_requests(ledger_resource(IDENTITY), families, NOW_MS, exemplars=False))
 
     assert [4, 4, 4, 2] == [len(request) for request in requests]
@@ -277,9 +277,9 @@ def test_a_snapshot_stays_as_it_is(labels: tuple[str, ...]) -> None:
     view = View({pull: state(pull.family, 1)}, {}, journal)
     page = LivePage(CollectorRegistry(), view, delivery_labels=labels)
     journal.note([pull], exemplars={pull: older}, counted_ms=NOW_MS - 2)
-    taken = page.snapshot(NOW_MS).families[1].points[0]
+    taken = page.snapshot(NOW_MS, NOW_MS).families[1].points[0]
     journal.note([pull], exemplars={pull: newer}, counted_ms=NOW_MS - 1)
-    later = page.snapshot(NOW_MS).families[1].points[0]
+    later = page.snapshot(NOW_MS, NOW_MS).families[1].points[0]
 
     assert (older[0], newer[0]) == (taken.exemplars[0].exemplar, later.exemplars[0].exemplar)
 
@@ -392,7 +392,7 @@ def test_no_version_is_told_of_totals() -> None:
     That of the scope is part of what a stream is known by.
     """
     series = {Series(EVENTS.name, PULL): state(EVENTS.name, 1)}
-    families = LivePage(CollectorRegistry(), View(series, {})).snapshot(NOW_MS).families
+    families = LivePage(CollectorRegistry(), View(series, {})).snapshot(NOW_MS, NOW_MS).families
     (request,) = ledger_requests(ledger_resource(IDENTITY), families, NOW_MS, exemplars=False)
     scope = request.resource_metrics[0].scope_metrics[0].scope
 
@@ -415,3 +415,13 @@ def test_a_process_is_told_by_all_that_is_known_of_it(monkeypatch: pytest.Monkey
         for name in ("service.name", "service.instance.id", "service.version", "k8s.pod.name")
     )
     assert "mine" == ledger_resource(IDENTITY).attributes["service.name"]
+
+
+def test_a_name_that_is_empty_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Prometheus would have a job without a name otherwise.
+    """
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=")
+    resources = own_resource("counting"), ledger_resource(IDENTITY, "counting")
+
+    assert ["counting", "counting"] == [one.attributes["service.name"] for one in resources]
