@@ -202,10 +202,17 @@ class Service:
         )
         counting = asyncio.current_task()
         assert counting is not None, "the block is part of a task"  # noqa: S101
-        exporting.add_done_callback(lambda ended: ended.cancelled() or counting.cancel())
+        stopping = asyncio.Event()
+
+        def stop_counting(ended: asyncio.Task[None]) -> None:
+            if not (ended.cancelled() or stopping.is_set()):
+                counting.cancel()
+
+        exporting.add_done_callback(stop_counting)
         try:
             yield
         finally:
+            stopping.set()  # from here on, the await below raises what is wrong
             exporting.cancel()
             with suppress(asyncio.CancelledError):
                 await exporting
