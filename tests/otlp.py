@@ -427,7 +427,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _request(self, body: bytes, answer: Answer) -> Request:
         """
-        Read an export.
+        Read an export, whatever path comes before its signal's.
 
         Raises:
             Exception: It is none.
@@ -435,7 +435,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         assert headers["content-type"] == PROTOBUF, headers
         inflated = INFLATED[headers.get("content-encoding", "")](body)
-        request = Request(self.path.partition("?")[0], headers, inflated, answer)
+        path = self.path.partition("?")[0]
+        request = Request(path[path.rfind("/v1/") :], headers, inflated, answer)
         {METRICS: request.points, TRACES: request.spans}[request.path]()
         return request
 

@@ -6,7 +6,8 @@ Rules:
 1. Accepted means answered with success, and nothing of it rejected as far as can be read. The
    library takes a redirection for success, and a part for the whole.
 2. However an endpoint answers, it takes neither more than the time it is given nor much memory.
-3. What it says is told, but for what stood in a header of the user's, or in the URL's query.
+3. What it says is told, but for what stood in a header of the user's, in the URL's query or in
+   a long piece of its path.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from contextlib import closing, suppress
 from http import HTTPStatus
 from traceback import clear_frames
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 import requests
 from google.protobuf.json_format import Parse, ParseError
@@ -56,6 +57,8 @@ OVERLOADED_HINT = "Nothing is to be done here: the next export has the totals; s
 OVERLOADED = {429, 502, 503, 504}
 """What says that no request would be taken now (OTLP 1.5, "Retryable Response Codes")."""
 
+_SECRETS = re.compile(r"[^/]{20,}")
+"""Pieces of a path that are no words; the token of some vendors' addresses is one."""
 _SEPARATORS = re.compile(r"[\s,;:=&\"]+")
 
 
@@ -107,7 +110,7 @@ class Session(requests.Session):
         where = without_secrets(kwargs["url"])
         kwargs |= {"stream": True, "verify": self.verify}
         try:
-            kwargs["timeout"] = min(kwargs["timeout"], self._seconds_left())
+            kwargs["timeout"] = self._within(kwargs["timeout"])
             answer = super().request(*args, **kwargs)
             with closing(answer):
                 self.failure = self._failure(where, answer, _body(answer, self._ends))
@@ -119,14 +122,17 @@ class Session(requests.Session):
             return _no_answer()
         return answer
 
-    def _seconds_left(self) -> float:
+    def _within(self, wanted: float) -> float:
         """
-        How long the export may still take. Raises TimeoutError if no longer.
+        How long a request may take: no longer than wanted, nor than the export may.
+
+        The library wants less than nothing when the wall's clock has been set. Raises TimeoutError
+        where there is no time.
         """
-        left = self._ends - time.monotonic()
-        if left <= 0:
+        seconds = min(wanted, self._ends - time.monotonic())
+        if seconds <= 0:
             raise TimeoutError
-        return left
+        return seconds
 
     def _failure(self, where: str, answer: requests.Response, body: bytes) -> ExportFailed | None:
         content_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -176,9 +182,11 @@ def _wrapped(error: BaseException) -> Iterator[BaseException]:
 def _cause(error: BaseException) -> str:
     """
     What lies at the bottom of an error: what the system or TLS says, which names no URL.
+
+    A bare OSError of the library's names a file of certificates that is not there.
     """
     causes = (one.strerror for one in _wrapped(error) if isinstance(one, OSError) and one.strerror)
-    return next(causes, type(error).__name__)
+    return next(causes, str(error) if type(error) is OSError else type(error).__name__)
 
 
 def _no_answer() -> requests.Response:
@@ -207,7 +215,10 @@ def _words(words: str, answer: requests.Response) -> str:
     """
     request = answer.request
     given = [str(value) for name, value in request.headers.items() if name.lower() not in USUAL]
-    parts = _SEPARATORS.split(" ".join([*given, urlsplit(request.url or "").query]))
+    url = urlsplit(request.url or "")
+    quoted = [url.query, *_SECRETS.findall(url.path)]
+    given += [*quoted, *map(unquote_plus, quoted)]
+    parts = _SEPARATORS.split(" ".join(given))
     for part in sorted(parts, key=len, reverse=True):  # or what is longer would be left in part
         words = words.replace(part, "...") if len(part) > SHORT else words
     return f": {words[:WORDS_MAX]}" if words else ""
@@ -243,7 +254,8 @@ def _body(answer: requests.Response, ends: float) -> bytes:
 
 def without_secrets(url: str) -> str:
     """
-    An address without user, password and query.
+    An address without user, password and query, nor what may be a token in its path.
     """
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    path = _SECRETS.sub("...", parts.path)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}"

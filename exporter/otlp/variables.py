@@ -155,6 +155,10 @@ def _limit(text: str) -> int:
     return _whole(text, 0, "whole number; write 128, for example")
 
 
+_SECRETS = re.compile(r"(?<=[?#]).+|(?<!://)(?<=/)[^/?#]{20,}", re.DOTALL)
+"""What may be a token: what follows the path of a URL, and long pieces of the path."""
+
+
 def _url(example: str, unwanted: str) -> Callable[[str], str]:
     """
     A reader of URLs without any of the unwanted characters.
@@ -168,7 +172,8 @@ def _url(example: str, unwanted: str) -> Callable[[str], str]:
                 "OTEL_EXPORTER_OTLP_HEADERS=Authorization=Basic%20..."
             )
         if set(text) & set(unwanted) or not _is_web_address(text):
-            raise ValueError(f"{quote(text)} is no URL to send to; write {example}")
+            shown = _SECRETS.sub("...", text)
+            raise ValueError(f"{quote(shown)} is no URL to send to; write {example}")
         return text
 
     return read
@@ -211,24 +216,35 @@ def _certificates(text: str) -> str:
     return path
 
 
-_HEADER = re.compile(r"\s*[\w!#$&'*+.^`|~-]+\s*=([ !#-+\--:<-\[\]-~]*)\s*", re.ASCII)
+_HEADER = re.compile(r"\s*[\w!#$&'*+.^`|~-]+[ \t]*=([ !#-+\--:<-\[\]-~]*)\s*", re.ASCII)
 """The characters that the library takes for a header's name (but no %) and its value."""
 _HEADER_VALUE = re.compile(r"[\t -~\x80-\xff]*")
+_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
 def _headers(text: str) -> None:
     """
     Look at ``name=value,name=value``, each value percent-encoded.
 
-    What the library would log or leave out, and what HTTP does not send, is refused.
+    What the library would log or leave out, or send as it was not meant, and what HTTP does not
+    send, is refused.
     """
     for number, header in enumerate(text.split(","), 1):
         match = _HEADER.fullmatch(header)
-        if header.strip() and not (match and _HEADER_VALUE.fullmatch(unquote(match[1]))):
+        if header.strip() and not (match and _is_sent_as_meant(match[1].strip())):
             raise ValueError(
                 f"header {number} is none (not shown here, it may be secret); write "
                 "name=value,name=value with blanks, commas and the like percent-encoded"
             )
+
+
+def _is_sent_as_meant(value: str) -> bool:
+    """
+    Whether the library decodes the value of a header, and HTTP sends what it is then.
+    """
+    if " " in value and _ENCODED.search(value):
+        return False  # it would stay encoded
+    return _HEADER_VALUE.fullmatch(unquote(value)) is not None
 
 
 def _attributes(text: str) -> None:
@@ -459,8 +475,9 @@ SETTINGS = (
     Variable(
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         "cumulative",
-        "Others, `delta` and `lowmemory`, are refused: the ledger holds totals.",
-        _word("cumulative"),
+        "Others, `delta` and `lowmemory`, are refused: the ledger holds totals. A Collector can "
+        "[make deltas of them](#deltas).",
+        _word("cumulative", note="; a Collector can make deltas of totals"),
         (Signal.METRICS,),
     ),
     Variable(
@@ -480,7 +497,8 @@ SETTINGS = (
     Variable(
         "OTEL_TRACES_SAMPLER_ARG",
         "1",
-        "Which part of the traces is sent, from 0 to 1, where the sampler goes by ratio.",
+        "Which part of the traces is sent, from 0 to 1, where the sampler goes by ratio. Refused "
+        "where no sampler is chosen.",
         str,
         (Signal.TRACES,),
     ),
@@ -536,7 +554,7 @@ SETTINGS = (
         "",
         "More about the resource, `key=value,key=value`, percent-encoded. The ledger's totals take "
         "no `service.instance.id` from it, and nothing that tells of a version, process, host, "
-        "container or pod: they outlive these.",
+        "container, pod or cloud: they outlive these.",
         _attributes,
     ),
     Variable(
@@ -556,7 +574,9 @@ SETTINGS = (
 """What the signals that are sent heed."""
 
 _ABOUT = ("OTEL_BSP_", "OTEL_EXPORTER_OTLP_", "OTEL_METRIC_", "OTEL_METRICS_")
-_OF_OTHERS = ("OTEL_EXPORTER_OTLP_LOGS_", "OTEL_EXPORTER_OTLP_PROFILES_")
+_OF_OTHERS = ("OTEL_BLRP_", "OTEL_EXPORTER_OTLP_LOGS_", "OTEL_EXPORTER_OTLP_PROFILES_")
+_NEAR = 0.9
+"""How much of two names must be the same for one to be taken for a slip of the other."""
 
 VARIABLES = (*CHOICES, *SETTINGS)
 """
@@ -596,14 +616,20 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """
     The names that look like variables about OTLP and are none, so that a slip is not lost.
 
-    Those of other signals are theirs.
+    They begin like those, or nearly are one. Those of other signals are theirs.
     """
     known = {name for variable in VARIABLES for name in variable.names}
-    return sorted(
+    foreign = sorted(name for name in environ.keys() - known if name.startswith("OTEL_"))
+    if not foreign:
+        return []
+    from difflib import get_close_matches  # noqa: PLC0415 - hardly any start needs it
+
+    return [
         name
-        for name in environ
-        if name.startswith(_ABOUT) and name not in known and not name.startswith(_OF_OTHERS)
-    )
+        for name in foreign
+        if not name.startswith(_OF_OTHERS)
+        and (name.startswith(_ABOUT) or get_close_matches(name, known, cutoff=_NEAR))
+    ]
 
 
 def _by_endpoint(environ: Mapping[str, str], signal: Signal) -> str:
@@ -634,6 +660,11 @@ def _traces(environ: Mapping[str, str]) -> TracesExport:
     """
     values = _values(environ, Signal.TRACES)
     ratio = values["OTEL_TRACES_SAMPLER_ARG"]
+    if environ.get("OTEL_TRACES_SAMPLER_ARG") and not environ.get("OTEL_TRACES_SAMPLER"):
+        raise ConfigError(
+            f"OTEL_TRACES_SAMPLER_ARG: {quote(ratio)} is for a sampler that goes by ratio; write "
+            "OTEL_TRACES_SAMPLER=traceidratio as well, or take it out"
+        )
     if values["OTEL_TRACES_SAMPLER"].endswith("ratio") and not _is_part(ratio):
         raise ConfigError(
             f"OTEL_TRACES_SAMPLER_ARG: {quote(ratio)} is no number from 0 to 1; write 0.1, "

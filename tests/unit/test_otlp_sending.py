@@ -199,6 +199,9 @@ def test_a_type_is_a_type_in_any_letters() -> None:
         (b"unknown: 'Bearer SECRET-TOKEN'", "unknown: '... ...'"),
         (b"no session COOKIE-SECRET", "no session ..."),
         (b"Cannot POST /v1/metrics?key=QUERY-SECRET", "Cannot POST /v1/metrics?key=..."),
+        (b"no key encoded/SECRET", "no key ..."),
+        (b"no collector 0123456789%2Fbcdef-SECRET", "no collector ..."),
+        (b"no collector 0123456789/bcdef-SECRET", "no collector ..."),
         (b"application/x-protobuf is not supported", "application/x-protobuf is not supported"),
     ],
 )
@@ -213,10 +216,11 @@ def test_no_secret_is_told_of_what_an_endpoint_says(
     )
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
     answer = Answer(401, {"Content-Type": "text/plain"}, words)
+    path = f"/0123456789%2Fbcdef-SECRET{METRICS}?key=QUERY-SECRET&other=encoded%2FSECRET"
     with Receiver(answer) as receiver, pytest.raises(ExportRefused) as failure:
-        metrics_endpoint(f"{receiver.endpoint}{METRICS}?key=QUERY-SECRET", 10).export(batch())
+        metrics_endpoint(receiver.endpoint + path, 10).export(batch())
 
-    assert str(failure.value).endswith(f"{METRICS} answered 401: {told}")
+    assert str(failure.value) == f"{receiver.endpoint}/...{METRICS} answered 401: {told}"
 
 
 def test_a_part_is_told_in_json_as_well() -> None:
@@ -286,17 +290,27 @@ def test_what_is_overloaded_is_asked_again() -> None:
         assert 1 == len(receiver.accepted())
 
 
-def test_nothing_is_sent_when_there_is_no_time_left() -> None:
+@pytest.mark.parametrize(("seconds", "wanted"), [(0, 10), (10, 0), (10, -60)])
+def test_nothing_is_sent_when_there_is_no_time_left(seconds: float, wanted: float) -> None:
     """
-    However much the library, which goes by the clock on the wall, believes there is.
+    However much, or little, the library believes there is, which goes by the clock on the wall.
     """
-    session = Session(ExportMetricsServiceResponse, 0)
+    session = Session(ExportMetricsServiceResponse, seconds)
     session.begin()
     with Receiver() as receiver:
-        session.request("POST", url=f"{receiver.endpoint}{METRICS}", data=b"", timeout=10)
+        session.request("POST", url=f"{receiver.endpoint}{METRICS}", data=b"", timeout=wanted)
 
     assert [] == [*receiver.requests, *receiver.foreign]
-    assert "no whole answer in 0 s" in str(session.failure)
+    assert f"no whole answer in {seconds} s" in str(session.failure)
+
+
+def test_certificates_that_are_nowhere_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    By the name of the file, which a variable for all programs has.
+    """
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/all.pem")
+    with pytest.raises(ExportFailed, match=r"/nowhere/all\.pem"):
+        endpoint("https://127.0.0.1:1").export(batch())
 
 
 def test_where_nobody_listens() -> None:
@@ -406,6 +420,7 @@ def test_an_address_is_told_without_its_secrets() -> None:
     Tokens are in queries as well as before the host.
     """
     assert "https://host:1/v1" == without_secrets("https://user:word@host:1/v1?token=x#y")
+    assert "https://host/in/.../v1" == without_secrets(f"https://host/in/{'t0' * 10}/v1")
 
 
 async def test_an_errand_is_run_elsewhere_and_what_comes_of_it_is_told() -> None:

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, strategies
+from hypothesis import example, given, strategies
 from opentelemetry import environment_variables as of_the_api
 from opentelemetry.sdk import environment_variables as of_the_sdk
 from opentelemetry.sdk.trace.sampling import _KNOWN_SAMPLERS
@@ -244,6 +245,7 @@ def test_a_small_queue_makes_small_batches() -> None:
         {"OTEL_TRACES_SAMPLER": "traceidratio"},
         {"OTEL_TRACES_SAMPLER": "ParentBased_TraceIdRatio", "OTEL_TRACES_SAMPLER_ARG": "0.25"},
         {"OTEL_TRACES_SAMPLER": "always_on", "OTEL_TRACES_SAMPLER_ARG": "of another sampler"},
+        {"OTEL_EXPORTER_OTLP_HEADERS": "a=Basic%20dXNlcjpwdw%3D%3D,b=50% of all"},
         {"OTEL_SPAN_LINK_COUNT_LIMIT": "0", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "100"},
     ],
     ids=str,
@@ -322,6 +324,22 @@ def test_a_choice_that_cannot_be_honoured_is_refused(
         ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "-1", '"-1" is no whole number; write 128, for'),
         ("OTEL_TRACES_SAMPLER", "jaeger_remote", '"jaeger_remote" is not available; write always'),
         ("OTEL_TRACES_SAMPLER", " always_on", '" always_on" is not available; write always_on, '),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.01", '"0.01" is for a sampler that goes by ratio; write '),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "https://collector/?api-key=SECRET",
+            '"https://collector/?..." is no URL to send to; write http://collector:4318',
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "https://the.collectors.name.example/in/0123456789abcdef-SECRET/#",
+            '"https://the.collectors.name.example/in/.../#" is no URL to send to; write http://',
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "https://collector/#SECRET\nSECRET",
+            '"https://collector/#..." is no URL to send to; write http://collector:4318/v1/traces',
+        ),
         ("OTEL_RESOURCE_ATTRIBUTES", "a=b,cd", '"cd" is no attribute; write key=value,key=value'),
         ("OTEL_RESOURCE_ATTRIBUTES", "=b", '"=b" is no attribute; write key=value,key=value'),
         ("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "ec2", '"ec2" is not installed; write *, host'),
@@ -337,6 +355,24 @@ def test_what_cannot_be_honoured_is_refused(name: str, text: str, instead: str) 
     assert "\n" not in line
 
 
+OF_OTHERS = {
+    "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": "10",
+    "OTEL_EXPORTER_JAEGER_ENDPOINT": "http://collector",
+    "OTEL_EXPORTER_OTLP_LOGS_HEADERS": "a=b",
+    "OTEL_EXPORTER_PROMETHEUS_PORT": "9464",
+    "OTEL_EXPORTER_ZIPKIN_ENDPOINT": "http://collector",
+    "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT": "10",
+    "OTEL_NODE_IP": "192.0.2.1",
+    "OTEL_POD_IP": "192.0.2.2",
+    "OTEL_PYTHON_LOG_CORRELATION": "true",
+    "OTEL_RESOURCE_ATTRIBUTES_NODE_NAME": "node",
+    "OTEL_RESOURCE_ATTRIBUTES_POD_NAME": "pod",
+    "OTEL_RESOURCE_PROVIDERS_AWS_ENABLED": "true",
+    "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
+}
+"""Variables that exist elsewhere, of the specification, other languages and Kubernetes."""
+
+
 def test_a_slip_of_the_pen_is_told() -> None:
     """
     What looks like a variable about OTLP and is none; those of other signals are theirs.
@@ -345,14 +381,17 @@ def test_a_slip_of_the_pen_is_told() -> None:
         "OTEL_EXPORTER_OTLP_ENDPONT": "http://collector:4318",
         "OTEL_EXPORTER_OTLP_METRIC_ENDPOINT": "",
         "OTEL_METRICS_EXPORT_INTERVAL": "5000",
-        "OTEL_EXPORTER_OTLP_LOGS_HEADERS": "a=b",
-        "OTEL_EXPORTER_JAEGER_ENDPOINT": "http://collector",
+        "OTEL_SERVICENAME": "counting",
+        "OTEL_TRACE_SAMPLER": "always_off",
+        **OF_OTHERS,
     }
 
     assert [
         "OTEL_EXPORTER_OTLP_ENDPONT",
         "OTEL_EXPORTER_OTLP_METRIC_ENDPOINT",
         "OTEL_METRICS_EXPORT_INTERVAL",
+        "OTEL_SERVICENAME",
+        "OTEL_TRACE_SAMPLER",
     ] == unknown_variables(environ)
     assert [] == unknown_variables(
         dict.fromkeys((name for one in VARIABLES for name in one.names), "")
@@ -450,6 +489,8 @@ def test_a_password_in_an_endpoint_is_not_told(text: str) -> None:
         "a=s3cret%00",
         "a=s3cret%E2%82%AC",
         "a=s3cretä",
+        "a=Basic s3cret%3D",
+        "a=%62asic s3cret",
         "a=s3cret\nb",
     ],
 )
@@ -512,9 +553,11 @@ def test_a_key_needs_its_certificate(tmp_path: Path) -> None:
 
 
 @given(strategies.text('aB%0dE2 \t\n=,;:"\\\x7fä'))
+@example("a\n=0")
+@example("a=0%20")
 def test_headers_that_are_taken_are_sent(text: str) -> None:
     """
-    Of those that are not refused the library leaves out none, and HTTP takes each.
+    Of those that are not refused the library leaves out none and decodes each, and HTTP takes it.
     """
     try:
         read_variables(ON | {"OTEL_EXPORTER_OTLP_HEADERS": text})
@@ -522,9 +565,9 @@ def test_headers_that_are_taken_are_sent(text: str) -> None:
         return
 
     headers = parse_env_headers(text, liberal=True)
-    names = [item.partition("=")[0] for item in text.split(",") if item.strip()]
+    pairs = [item.partition("=") for item in text.split(",") if item.strip()]
 
-    assert {name.strip().lower() for name in names} == set(headers)
+    assert {name.strip().lower(): unquote(value).strip() for name, _, value in pairs} == headers
     for header in headers.items():
         check_header_validity(header)
         assert re.fullmatch(rb"[\t -~\x80-\xff]*", header[1].encode("latin-1"))
