@@ -187,12 +187,15 @@ def inflated(body: bytes) -> str:
     return gzip.decompress(body).decode()
 
 
+NOW = datetime.now(UTC)
+"""One for all keys, or the same number would make two of them around a full minute."""
+
+
 def key(unique: int) -> str:
     """
     A log file's key, by its number among the files of a test.
     """
-    now = datetime.now(UTC)
     return (
-        f"AWSLogs/{OWNER}/CloudTrail/{REGION}/{now:%Y/%m/%d}/"
-        f"{OWNER}_CloudTrail_{REGION}_{now:%Y%m%dT%H%MZ}_{unique:016}.json.gz"
+        f"AWSLogs/{OWNER}/CloudTrail/{REGION}/{NOW:%Y/%m/%d}/"
+        f"{OWNER}_CloudTrail_{REGION}_{NOW:%Y%m%dT%H%MZ}_{unique:016}.json.gz"
     )
