@@ -287,6 +287,8 @@ class Trail:
         dead = sum(self._messages(self.dead_letter_queue_url))
         while True:
             visible, in_flight = self._messages(self.queue_url)
+            if not visible + in_flight:  # moto misses one that comes back just then
+                visible, in_flight = self._messages(self.queue_url)
             before, dead = dead, sum(self._messages(self.dead_letter_queue_url))
             if before == dead:
                 return Depth(visible, in_flight, dead)
